@@ -1,0 +1,135 @@
+"""Settings: one frozen, validated object, read from arguments and ``FARM_*`` environment variables.
+
+A nested setting is written with two underscores, e.g. ``FARM_LLAMACPP__THREADS=4``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import psutil
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from farm_notebook.errors import ConfigError
+
+__all__ = ["DEFAULT_MODEL", "DisplayConfig", "FarmConfig", "LlamaCppConfig", "TimeoutConfig", "load_config"]
+
+DEFAULT_MODEL = "llamacpp:smollm2:135m"
+ENV_PREFIX = "FARM_"
+
+
+def _default_threads() -> int:
+    """All physical cores but one: the last one keeps the kernel and the front end responsive."""
+    return max(1, (psutil.cpu_count(logical=False) or 1) - 1)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LlamaCppConfig(_Section):
+    """The embedded llama.cpp backend.
+
+    Args:
+        context_tokens: Context window; a model trained on less gets what it was trained on.
+        threads: CPU threads for generation and for reading prompts.
+        batch_tokens: Prompt tokens read between two looks at whether the caller is still there.
+            Larger reads prompts faster and stops later.
+        gpu_layers: Layers to put on a GPU; -1 is as many as fit.
+        start_timeout_s: How long a model may take to load.
+    """
+
+    context_tokens: int = Field(default=8192, ge=64)
+    threads: int = Field(default_factory=_default_threads, ge=1, le=512)
+    batch_tokens: int = Field(default=16, ge=1, le=4096)
+    gpu_layers: int = Field(default=-1, ge=-1)
+    start_timeout_s: float = Field(default=300.0, gt=0)
+
+
+class TimeoutConfig(_Section):
+    """The timers of one request, in seconds; ``None`` waits for ever. Loading a model is exempt.
+
+    Args:
+        connect_s: Until the provider accepts the connection.
+        first_event_s: From sending to the first sign of life.
+        idle_s: Between two events of a stream.
+        total_s: For the whole answer.
+    """
+
+    connect_s: float | None = Field(default=10.0, gt=0)
+    first_event_s: float | None = Field(default=300.0, gt=0)
+    idle_s: float | None = Field(default=120.0, gt=0)
+    total_s: float | None = Field(default=None, gt=0)
+
+
+class DisplayConfig(_Section):
+    """How answers appear in a notebook.
+
+    Args:
+        live: Repaint while the answer streams; off shows it once, complete.
+        repaint_s: Seconds between two repaints.
+    """
+
+    live: bool = True
+    repaint_s: float = Field(default=0.15, ge=0.02, le=2.0)
+
+
+class FarmConfig(BaseSettings):
+    """Everything that can be set.
+
+    Args:
+        model: The model that answers when none is named.
+        cache_dir: Where fetched models and digests are kept.
+        offline: Never fetch anything; a missing model is an error.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_prefix=ENV_PREFIX, env_nested_delimiter="__"
+    )
+
+    model: str = Field(default=DEFAULT_MODEL, min_length=1)
+    cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("farm-notebook", appauthor=False))
+    offline: bool = False
+    llamacpp: LlamaCppConfig = LlamaCppConfig()
+    timeouts: TimeoutConfig = TimeoutConfig()
+    display: DisplayConfig = DisplayConfig()
+
+    @property
+    def models_dir(self) -> Path:
+        """The folder of fetched model files."""
+        return self.cache_dir / "models"
+
+
+def load_config(overrides: Mapping[str, Any] | None = None) -> FarmConfig:
+    """Read the settings; ``overrides`` win over the environment.
+
+    Raises:
+        ConfigError: Naming each bad setting, its value and what is valid.
+    """
+    overrides = dict(overrides or {})
+    unknown = sorted(set(overrides) - set(FarmConfig.model_fields))
+    if unknown:
+        raise ConfigError(
+            f"Unknown setting {unknown[0]!r}. Valid settings: {', '.join(sorted(FarmConfig.model_fields))}."
+        )
+    try:
+        return FarmConfig(**overrides)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, overrides)) from None
+
+
+def _explain(error: ValidationError, overrides: Mapping[str, Any]) -> str:
+    """One sentence for each bad setting: where it was set, what it was, what is wrong with it."""
+    sentences = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        variable = ENV_PREFIX + "__".join(path).upper()
+        in_environment = path[0] not in overrides and variable in {name.upper() for name in os.environ}
+        source = variable if in_environment else ".".join(path)
+        sentences.append(f"{source}={problem['input']!r} is not valid: {problem['msg']}.")
+    return " ".join(sentences)

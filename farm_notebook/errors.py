@@ -1,0 +1,166 @@
+"""Every error this package raises, in one tree.
+
+    FarmError
+    ├── InvalidRequestError (ValueError)      an option or prompt that no model could take
+    ├── UnknownProviderError (LookupError)    no provider of that name
+    ├── ModelNotFoundError (LookupError)      the provider has no model of that name
+    ├── ConfigError (ValueError)              a setting that is not valid
+    ├── MissingExtraError (ImportError)       an optional dependency is not installed
+    ├── FetchError (OSError)                  a model file could not be brought here whole
+    ├── LoadError (RuntimeError)              a model file is here but does not load
+    ├── InterruptedReply                      the user stopped the answer
+    └── ProviderError (RuntimeError)          what a provider answered instead of an answer
+        ├── AuthenticationError (PermissionError)
+        ├── RateLimitedError
+        ├── ContextLengthError (ValueError)
+        ├── UnsupportedParameterError (ValueError)
+        ├── ContentRefusedError
+        ├── ProviderConnectionError (ConnectionError)
+        │   └── BackendCrashedError           a local backend's process died
+        ├── ProviderTimeoutError (TimeoutError)
+        └── IncompleteStreamError             the stream ended without its finish mark
+
+Messages quote the bad value, list the valid ones and name the fix. Whatever a stream
+had already delivered when it failed is in ``ProviderError.partial_text``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = [
+    "AuthenticationError",
+    "BackendCrashedError",
+    "ConfigError",
+    "ContentRefusedError",
+    "ContextLengthError",
+    "FarmError",
+    "FetchError",
+    "IncompleteStreamError",
+    "InterruptedReply",
+    "InvalidRequestError",
+    "LoadError",
+    "MissingExtraError",
+    "ModelNotFoundError",
+    "ProviderConnectionError",
+    "ProviderError",
+    "ProviderTimeoutError",
+    "RateLimitedError",
+    "TimerName",
+    "UnknownProviderError",
+    "UnsupportedParameterError",
+]
+
+TimerName = Literal["connect", "first event", "idle", "total"]
+
+
+class FarmError(Exception):
+    """The root: ``except FarmError`` catches everything this package raises on purpose."""
+
+
+class InvalidRequestError(FarmError, ValueError):
+    """An option or prompt that is wrong before any model is asked."""
+
+
+class UnknownProviderError(FarmError, LookupError):
+    """No provider of that name is built in or registered."""
+
+
+class ModelNotFoundError(FarmError, LookupError):
+    """The provider has no model of that name."""
+
+
+class ConfigError(FarmError, ValueError):
+    """A setting is not valid; the message names where it came from."""
+
+
+class MissingExtraError(FarmError, ImportError):
+    """An optional dependency is missing; the message is the ``pip install`` that adds it."""
+
+
+class FetchError(FarmError, OSError):
+    """A model file could not be brought to this machine whole and verified."""
+
+
+class LoadError(FarmError, RuntimeError):
+    """A model file is present but the backend cannot load it."""
+
+
+class InterruptedReply(FarmError):
+    """The user stopped the answer; what had arrived is kept in the ``Reply``."""
+
+
+class ProviderError(FarmError, RuntimeError):
+    """A provider answered with an error, or did not answer.
+
+    Args:
+        message: One sentence for the user.
+        provider: Name of the provider that failed.
+        partial_text: The text that had arrived before the failure.
+    """
+
+    def __init__(self, message: str, *, provider: str = "", partial_text: str = "") -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.partial_text = partial_text
+
+
+class AuthenticationError(ProviderError, PermissionError):
+    """The key was missing, wrong or not allowed to do this. Never retried."""
+
+
+class RateLimitedError(ProviderError):
+    """Too many requests; ``retry_after_s`` is what the provider asked to wait, if it said."""
+
+    def __init__(
+        self, message: str, *, provider: str = "", partial_text: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, provider=provider, partial_text=partial_text)
+        self.retry_after_s = retry_after_s
+
+
+class ContextLengthError(ProviderError, ValueError):
+    """The prompt does not fit: ``tokens`` were sent, ``limit`` fit. ``None`` where not told."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        partial_text: str = "",
+        tokens: int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(message, provider=provider, partial_text=partial_text)
+        self.tokens = tokens
+        self.limit = limit
+
+
+class UnsupportedParameterError(ProviderError, ValueError):
+    """The provider cannot honour a parameter, and says so rather than dropping it."""
+
+
+class ContentRefusedError(ProviderError):
+    """The provider's content filter refused the prompt or the answer."""
+
+
+class ProviderConnectionError(ProviderError, ConnectionError):
+    """The provider could not be reached, or the connection broke."""
+
+
+class BackendCrashedError(ProviderConnectionError):
+    """The process that runs a local model died; the next request starts it again."""
+
+
+class ProviderTimeoutError(ProviderError, TimeoutError):
+    """Nothing came in time; ``timer`` says which of the four timers ran out."""
+
+    def __init__(
+        self, message: str, *, timer: TimerName, provider: str = "", partial_text: str = ""
+    ) -> None:
+        super().__init__(message, provider=provider, partial_text=partial_text)
+        self.timer: TimerName = timer
+
+
+class IncompleteStreamError(ProviderError):
+    """The stream ended without the provider's own finish mark, so it did not succeed."""

@@ -1,0 +1,105 @@
+"""The contract of a provider: five primitives to write, and the familiar calls on top of them.
+
+An author writes ``stream``, ``embed``, ``list_models``, ``load_model`` / ``unload_model`` and
+``health_check``. ``chat``, ``chat_stream``, ``generate`` and ``generate_stream`` stand here once,
+on ``stream``. Everything runs on the farm's event loop; constructors do no I/O.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from farm_notebook.config import FarmConfig
+from farm_notebook.reply import Reply, ReplyBuilder
+from farm_notebook.types import (
+    ChatRequest,
+    Embeddings,
+    Event,
+    LoadProgress,
+    ModelInfo,
+    ProviderStatus,
+    TextDelta,
+)
+
+__all__ = ["AIProvider"]
+
+
+class AIProvider(ABC):
+    """One way to reach models.
+
+    Args:
+        config: The settings; a provider reads its own section.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, config: FarmConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """Answer a request as events; closing the iterator stops the work on the far side.
+
+        Yields:
+            ``LoadProgress`` while a local model is brought up, one ``Started``, the answer's
+            deltas, and one ``Finished``.
+
+        Raises:
+            FarmError: In the terms of ``farm_notebook.errors``; no foreign error leaves a provider.
+        """
+
+    @abstractmethod
+    async def embed(self, texts: Sequence[str], model: str) -> Embeddings:
+        """One unit vector a text, in order."""
+
+    @abstractmethod
+    async def list_models(self) -> list[ModelInfo]:
+        """The models this provider can answer with, or could after a fetch."""
+
+    @abstractmethod
+    def load_model(self, model: str) -> AsyncIterator[LoadProgress]:
+        """Make a model ready; a model that is ready yields nothing."""
+
+    @abstractmethod
+    async def unload_model(self, model: str) -> bool:
+        """Give a model's memory back; whether there was anything to give."""
+
+    @abstractmethod
+    async def health_check(self) -> ProviderStatus:
+        """Whether this provider could answer now, without loading anything."""
+
+    async def digest(self, model: str) -> str | None:
+        """The revision or file digest of a model, where the provider knows one."""
+        return None
+
+    async def aclose(self) -> None:
+        """Give everything back: connections, processes, models."""
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        """The whole answer to a conversation."""
+        builder = ReplyBuilder(request)
+        async for event in self.stream(replace(request, kind="chat")):
+            builder.add(event)
+        return builder.build()
+
+    async def chat_stream(self, request: ChatRequest) -> AsyncIterator[str]:
+        """The answer's text, piece by piece."""
+        async for event in self.stream(replace(request, kind="chat")):
+            if isinstance(event, TextDelta):
+                yield event.text
+
+    async def generate(self, request: ChatRequest) -> Reply:
+        """The continuation of a raw prompt, with no chat template."""
+        builder = ReplyBuilder(request)
+        async for event in self.stream(replace(request, kind="completion")):
+            builder.add(event)
+        return builder.build()
+
+    async def generate_stream(self, request: ChatRequest) -> AsyncIterator[str]:
+        """The continuation's text, piece by piece."""
+        async for event in self.stream(replace(request, kind="completion")):
+            if isinstance(event, TextDelta):
+                yield event.text
