@@ -1,0 +1,72 @@
+"""One way to every model, inside the notebook: local, cloud, yours.
+
+    import farm_notebook as farm
+
+    reply = farm.chat("What is the capital of France?")
+    for piece in farm.stream("Tell me more."):
+        print(piece, end="")
+
+In a notebook, ``%load_ext farm_notebook`` adds ``%farm_chat`` and ``%%farm_chat``. Importing this package
+does no I/O and loads nothing heavy: a name's module is imported when the name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AsyncFarm": "farm",
+    "ChatMessage": "types",
+    "ChatRequest": "types",
+    "Embeddings": "types",
+    "Farm": "farm",
+    "FarmConfig": "config",
+    "FarmError": "errors",
+    "ModelInfo": "types",
+    "ModelRef": "types",
+    "ProviderStatus": "types",
+    "Reply": "reply",
+    "Timings": "types",
+    "Usage": "types",
+    "register_provider": "providers",
+}
+_CALLS = ("chat", "embed", "events", "generate", "health", "load", "models", "stream", "unload")
+_SUBMODULES = ("errors", "types")
+
+__all__ = [*_HOMES, *_CALLS, *_SUBMODULES, "__version__"]  # noqa: PLE0604 - strings, out of the tables above
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _CALLS:
+        from farm_notebook.farm import default_farm
+
+        return getattr(default_farm(), name)
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add the magics: ``%load_ext farm_notebook``."""
+    from farm_notebook.notebook.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magics away again: ``%unload_ext farm_notebook``."""
+    from farm_notebook.notebook.extension import unload
+
+    unload(shell)

@@ -93,7 +93,9 @@ class FarmConfig(BaseSettings):
     )
 
     model: str = Field(default=DEFAULT_MODEL, min_length=1)
-    cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("farm-notebook", appauthor=False))
+    cache_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_cache_path("farm-notebook", appauthor=False)
+    )
     offline: bool = False
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     timeouts: TimeoutConfig = TimeoutConfig()

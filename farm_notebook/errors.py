@@ -155,9 +155,7 @@ class BackendCrashedError(ProviderConnectionError):
 class ProviderTimeoutError(ProviderError, TimeoutError):
     """Nothing came in time; ``timer`` says which of the four timers ran out."""
 
-    def __init__(
-        self, message: str, *, timer: TimerName, provider: str = "", partial_text: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, timer: TimerName, provider: str = "", partial_text: str = "") -> None:
         super().__init__(message, provider=provider, partial_text=partial_text)
         self.timer: TimerName = timer
 

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "interrupted"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "interrupted", "error"]
 RequestKind = Literal["chat", "completion"]
 LoadStage = Literal["fetch", "verify", "load"]
 

@@ -8,7 +8,7 @@ on ``stream``. Everything runs on the farm's event loop; constructors do no I/O.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -35,12 +35,13 @@ class AIProvider(ABC):
     """
 
     name: ClassVar[str]
+    is_listed: ClassVar[bool] = True  # whether users are shown it and its models
 
     def __init__(self, config: FarmConfig) -> None:
         self.config = config
 
     @abstractmethod
-    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Answer a request as events; closing the iterator stops the work on the far side.
 
         Yields:
@@ -60,7 +61,7 @@ class AIProvider(ABC):
         """The models this provider can answer with, or could after a fetch."""
 
     @abstractmethod
-    def load_model(self, model: str) -> AsyncIterator[LoadProgress]:
+    def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
         """Make a model ready; a model that is ready yields nothing."""
 
     @abstractmethod
@@ -75,7 +76,7 @@ class AIProvider(ABC):
         """The revision or file digest of a model, where the provider knows one."""
         return None
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027 - a provider that holds nothing need not say so
         """Give everything back: connections, processes, models."""
 
     async def chat(self, request: ChatRequest) -> Reply:

@@ -1,0 +1,253 @@
+"""The farm: every model behind one set of calls. ``AsyncFarm`` is the core, ``Farm`` the same, blocking.
+
+A farm is a cheap handle. Farms with equal settings share providers, and so connections and loaded
+models; these live on the farm's own event loop, so that any thread and any other loop may call.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from typing_extensions import Unpack
+
+from farm_notebook import loop
+from farm_notebook.config import FarmConfig, load_config
+from farm_notebook.errors import ProviderError
+from farm_notebook.pipeline import compose
+from farm_notebook.pipeline.meter import meter
+from farm_notebook.pipeline.timers import timers
+from farm_notebook.providers import provider_class, provider_names
+from farm_notebook.providers.base import AIProvider
+from farm_notebook.reply import Reply, ReplyBuilder
+from farm_notebook.request import Options, Prompt, build_request
+from farm_notebook.router import resolve
+from farm_notebook.types import (
+    ChatRequest,
+    Embeddings,
+    Event,
+    LoadProgress,
+    ModelInfo,
+    ProviderStatus,
+    RequestKind,
+    TextDelta,
+)
+
+__all__ = ["AsyncFarm", "Farm", "default_farm"]
+
+
+class _Providers:
+    """The providers of one configuration, made when first asked for."""
+
+    def __init__(self, config: FarmConfig) -> None:
+        self._config = config
+        self._made: dict[str, AIProvider] = {}
+
+    def get(self, name: str) -> AIProvider:
+        if name not in self._made:
+            self._made[name] = provider_class(name)(self._config)
+        return self._made[name]
+
+    async def aclose(self) -> None:
+        made = list(self._made.values())
+        self._made.clear()
+        for provider in made:
+            await provider.aclose()
+
+
+class AsyncFarm:
+    """Every model, for coroutines.
+
+    Args:
+        config: The settings; without it they are read from the environment.
+        settings: Single settings by name, stronger than the environment, e.g. ``model="scripted:echo"``.
+
+    Raises:
+        ConfigError: A setting is not valid.
+    """
+
+    def __init__(self, config: FarmConfig | None = None, **settings: Any) -> None:
+        self.config = config if config is not None else load_config(settings)
+        self._providers = _shared_providers(self.config)
+        self._handler = compose(meter(), timers(self.config.timeouts))(self._dispatch)
+
+    def request(
+        self, prompt: Prompt, *, kind: RequestKind = "chat", **options: Unpack[Options]
+    ) -> ChatRequest:
+        """The validated request that the other calls would send.
+
+        Raises:
+            InvalidRequestError: An option or the prompt is wrong.
+        """
+        return build_request(prompt, self.config, options, kind=kind)
+
+    async def chat(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:
+        """The whole answer.
+
+        Raises:
+            FarmError: See ``farm_notebook.errors``; what had arrived is in ``partial_text``.
+        """
+        return await loop.run(self._collect(self.request(prompt, **options)))
+
+    async def generate(self, prompt: str, **options: Unpack[Options]) -> Reply:
+        """The continuation of a raw prompt, with no chat template."""
+        return await loop.run(self._collect(self.request(prompt, kind="completion", **options)))
+
+    async def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[str, None]:
+        """The answer's text, piece by piece; leaving the loop early stops the model."""
+        async with aclosing(self.events(self.request(prompt, **options))) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    yield event.text
+
+    def events(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """All events of an answer, progress and finish mark included."""
+        return loop.iterate(self._handler(request))
+
+    async def embed(self, texts: str | Sequence[str], *, model: str | None = None) -> Embeddings:
+        """One unit vector a text."""
+        ref = resolve(model, self.config)
+        texts = (texts,) if isinstance(texts, str) else tuple(texts)
+        return await loop.run(self._providers.get(ref.provider).embed(texts, ref.model))
+
+    async def models(self) -> list[ModelInfo]:
+        """The models of every provider."""
+        listed = [name for name in provider_names() if provider_class(name).is_listed]
+        found = [await loop.run(self._providers.get(name).list_models()) for name in listed]
+        return [info for infos in found for info in infos]
+
+    def load(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
+        """Fetch a model if need be and bring it into memory."""
+        ref = resolve(model, self.config)
+        return loop.iterate(self._providers.get(ref.provider).load_model(ref.model))
+
+    async def unload(self, model: str | None = None) -> bool:
+        """Give a model's memory back; whether it was loaded."""
+        ref = resolve(model, self.config)
+        return await loop.run(self._providers.get(ref.provider).unload_model(ref.model))
+
+    async def digest(self, request: ChatRequest) -> str | None:
+        """The file digest or revision of the model a request names."""
+        return await loop.run(self._providers.get(request.ref.provider).digest(request.ref.model))
+
+    async def health(self) -> list[ProviderStatus]:
+        """The state of every provider; nothing is loaded for it."""
+        listed = [name for name in provider_names() if provider_class(name).is_listed]
+        return [await loop.run(self._providers.get(name).health_check()) for name in listed]
+
+    async def aclose(self) -> None:
+        """Unload every model and close every connection of farms with these settings."""
+        await loop.run(self._providers.aclose())
+
+    async def _collect(self, request: ChatRequest) -> Reply:
+        builder = ReplyBuilder(request)
+        try:
+            async with aclosing(self._handler(request)) as events:
+                async for event in events:
+                    builder.add(event)
+        except ProviderError as error:
+            error.partial_text = error.partial_text or builder.text
+            raise
+        builder.digest = await self.digest(request)
+        return builder.build()
+
+    async def _dispatch(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        async with aclosing(self._providers.get(request.ref.provider).stream(request)) as events:
+            async for event in events:
+                yield event
+
+
+class Farm:
+    """Every model, blocking: for scripts, threads and cells, also where an event loop is running.
+
+    Args:
+        config: As for ``AsyncFarm``.
+        settings: As for ``AsyncFarm``.
+    """
+
+    def __init__(self, config: FarmConfig | None = None, **settings: Any) -> None:
+        self.core = AsyncFarm(config, **settings)
+
+    @property
+    def config(self) -> FarmConfig:
+        """The settings."""
+        return self.core.config
+
+    def chat(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:
+        """See ``AsyncFarm.chat``."""
+        return loop.run_blocking(self.core.chat(prompt, **options))
+
+    def generate(self, prompt: str, **options: Unpack[Options]) -> Reply:
+        """See ``AsyncFarm.generate``."""
+        return loop.run_blocking(self.core.generate(prompt, **options))
+
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Iterator[str]:
+        """See ``AsyncFarm.stream``."""
+        return loop.iterate_blocking(self.core.stream(prompt, **options))
+
+    def events(self, request: ChatRequest) -> Iterator[Event]:
+        """See ``AsyncFarm.events``."""
+        return loop.iterate_blocking(self.core.events(request))
+
+    def embed(self, texts: str | Sequence[str], *, model: str | None = None) -> Embeddings:
+        """See ``AsyncFarm.embed``."""
+        return loop.run_blocking(self.core.embed(texts, model=model))
+
+    def models(self) -> list[ModelInfo]:
+        """See ``AsyncFarm.models``."""
+        return loop.run_blocking(self.core.models())
+
+    def load(self, model: str | None = None) -> Iterator[LoadProgress]:
+        """See ``AsyncFarm.load``."""
+        return loop.iterate_blocking(self.core.load(model))
+
+    def unload(self, model: str | None = None) -> bool:
+        """See ``AsyncFarm.unload``."""
+        return loop.run_blocking(self.core.unload(model))
+
+    def health(self) -> list[ProviderStatus]:
+        """See ``AsyncFarm.health``."""
+        return loop.run_blocking(self.core.health())
+
+    def close(self) -> None:
+        """See ``AsyncFarm.aclose``."""
+        loop.run_blocking(self.core.aclose())
+
+
+_lock = threading.Lock()
+_pools: dict[FarmConfig, _Providers] = {}
+_default: Farm | None = None
+
+
+def default_farm() -> Farm:
+    """The farm behind ``farm_notebook.chat`` and the magics, with the settings of the environment."""
+    global _default
+    with _lock:
+        farm = _default
+    if farm is None:
+        farm = Farm()
+        with _lock:
+            farm = _default = _default or farm
+    return farm
+
+
+def _shared_providers(config: FarmConfig) -> _Providers:
+    with _lock:
+        if config not in _pools:
+            _pools[config] = _Providers(config)
+            loop.at_shutdown(_pools[config].aclose)
+        return _pools[config]
+
+
+def _forget_after_fork() -> None:
+    """A forked child must not use its parent's connections and child processes."""
+    global _default, _lock
+    _default, _lock = None, threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,215 @@
+"""The one event loop all I/O lives on, and the bridges to it from threads and from other loops.
+
+The loop runs on a daemon thread that starts at first use. A caller may be a plain thread, which
+waits in short steps so that Ctrl-C is seen at once, or a coroutine on another loop, which awaits.
+Either way an interrupted caller cancels the work here and waits for it to let go. The work runs in
+a copy of the caller's context, so that what it displays lands in the caller's cell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextvars
+import os
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from typing import Any, Generic, TypeVar
+
+__all__ = ["at_shutdown", "get_loop", "iterate", "iterate_blocking", "run", "run_blocking"]
+
+T = TypeVar("T")
+
+POLL_S = 0.1  # not every platform lets a signal interrupt a lock wait, so waits are cut short
+LET_GO_S = 5.0  # how long cancelled work may take to close its connections
+SHUTDOWN_S = 3.0
+
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_thread: threading.Thread | None = None
+_closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+
+def get_loop() -> asyncio.AbstractEventLoop:
+    """The running loop; started at the first call, and anew in a forked child."""
+    global _loop, _thread
+    with _lock:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            _thread = threading.Thread(target=_loop.run_forever, name="farm-loop", daemon=True)
+            _thread.start()
+        return _loop
+
+
+def at_shutdown(closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run ``closer`` on the loop when the interpreter exits."""
+    _closers.append(closer)
+
+
+async def run(work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work`` on the farm's loop from whatever loop the caller is on."""
+    if asyncio.get_running_loop() is get_loop():
+        return await work
+    job = _Job(work)
+    waiter = asyncio.wrap_future(job.outcome)
+    try:
+        return await asyncio.shield(waiter)
+    except asyncio.CancelledError:
+        await _release(job, waiter)
+        raise
+
+
+def run_blocking(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for ``work`` from a plain thread; Ctrl-C cancels it and is raised here once it let go."""
+    job = _Job(work)
+    try:
+        while True:
+            done, _ = concurrent.futures.wait([job.outcome], POLL_S)
+            if done:
+                return job.outcome.result()
+    except BaseException:
+        job.cancel_and_wait()
+        raise
+
+
+async def iterate(events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """Pass on the items of a generator that runs on the farm's loop to a caller on any loop."""
+    if asyncio.get_running_loop() is get_loop():
+        try:
+            async for item in events:
+                yield item
+        finally:
+            await events.aclose()
+        return
+    caller = asyncio.get_running_loop()
+    arrived = asyncio.Event()
+    buffer: _Buffer[T] = _Buffer(lambda: caller.call_soon_threadsafe(arrived.set))
+    job = _Job(buffer.drain(events))
+    waiter = asyncio.wrap_future(job.outcome)
+    try:
+        while not buffer.is_exhausted:
+            await arrived.wait()
+            arrived.clear()
+            while buffer.items:
+                yield buffer.items.popleft()
+        await asyncio.shield(waiter)
+    finally:
+        await _release(job, waiter)
+
+
+def iterate_blocking(events: AsyncGenerator[T, None]) -> Iterator[T]:
+    """Pass on the items of a generator that runs on the farm's loop to a plain thread."""
+    arrived = threading.Event()
+    buffer: _Buffer[T] = _Buffer(arrived.set)
+    job = _Job(buffer.drain(events))
+    try:
+        while not buffer.is_exhausted:
+            arrived.wait(POLL_S)
+            arrived.clear()
+            while buffer.items:
+                yield buffer.items.popleft()
+        job.outcome.result()
+    finally:
+        job.cancel_and_wait()
+
+
+class _Job(Generic[T]):
+    """One coroutine on the farm's loop, seen from outside.
+
+    ``outcome`` is settled only when the coroutine has really ended: unlike the future of
+    ``asyncio.run_coroutine_threadsafe`` it can still be waited for after a cancel.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self.outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self.outcome.set_running_or_notify_cancel()
+        self._loop = get_loop()
+        if threading.current_thread() is _thread:
+            work.close()
+            raise RuntimeError(
+                "A blocking call on the farm's own event loop would wait for itself. Use AsyncFarm here."
+            )
+        self._task: asyncio.Task[T] | None = None
+        self._loop.call_soon_threadsafe(self._start, work, contextvars.copy_context())
+
+    def cancel(self) -> None:
+        """Ask the coroutine to stop; ``outcome`` tells when it did."""
+        self._loop.call_soon_threadsafe(lambda: self._task is not None and self._task.cancel())
+
+    def cancel_and_wait(self) -> None:
+        """Stop the coroutine if it still runs, and wait until its connections are closed."""
+        if not self.outcome.done():
+            self.cancel()
+            concurrent.futures.wait([self.outcome], LET_GO_S)
+
+    def _start(self, work: Coroutine[Any, Any, T], context: contextvars.Context) -> None:
+        self._task = self._loop.create_task(work, context=context)
+        self._task.add_done_callback(self._settle)
+
+    def _settle(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.outcome.set_exception(asyncio.CancelledError())
+        elif error := task.exception():
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
+
+
+class _Buffer(Generic[T]):
+    """Items on their way from the farm's loop to a reader that is woken once for many of them."""
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.items: deque[T] = deque()
+        self._ended = False
+        self._wake = wake
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the last item was taken and no more will come."""
+        return self._ended and not self.items
+
+    async def drain(self, events: AsyncGenerator[T, None]) -> None:
+        """Move every item into the buffer; close the generator whatever happens."""
+        try:
+            async for item in events:
+                was_empty = not self.items
+                self.items.append(item)
+                if was_empty:
+                    self._wake()
+        finally:
+            try:
+                await events.aclose()
+            finally:
+                self._ended = True
+                self._wake()
+
+
+async def _release(job: _Job[Any], waiter: asyncio.Future[Any]) -> None:
+    """Cancel work whose caller has left, wait until it let go, and drop its outcome."""
+    if not waiter.done():
+        job.cancel()
+        await asyncio.wait([waiter], timeout=LET_GO_S)
+    if waiter.done() and not waiter.cancelled():
+        waiter.exception()
+
+
+def _shut_down() -> None:
+    if _loop is None or _loop.is_closed():
+        return
+    for closer in reversed(_closers):
+        concurrent.futures.wait([_Job(closer()).outcome], SHUTDOWN_S)
+    _loop.call_soon_threadsafe(_loop.stop)
+
+
+def _forget_after_fork() -> None:
+    """A forked child has the parent's loop object but not the thread that runs it."""
+    global _loop, _thread, _lock
+    _loop, _thread, _lock = None, None, threading.Lock()
+    _closers.clear()
+
+
+atexit.register(_shut_down)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

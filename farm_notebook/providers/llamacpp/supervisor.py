@@ -1,0 +1,221 @@
+"""Keeps llama.cpp child processes: starts one a model, notices when it dies, leaves none behind.
+
+A child listens on loopback only and answers only to a random key that it gets through its standard
+input, so that neither its arguments nor its environment show it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import sys
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from farm_notebook.errors import BackendCrashedError, LoadError, MissingExtraError, ProviderTimeoutError
+
+__all__ = ["LlamaServer", "ServerSpec", "Supervisor"]
+
+CHILD_SCRIPT = Path(__file__).with_name("child.py")
+KEPT_LOG_LINES = 40
+EXIT_NOTICE_S = 1.0  # from a broken connection to the death of the process that held it
+PROVIDER = "llamacpp"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """What makes two requests share one child process."""
+
+    path: Path
+    context_tokens: int
+    batch_tokens: int
+    threads: int
+    gpu_layers: int
+    embedding: bool = False
+
+    def as_settings(self, key: str) -> dict[str, object]:
+        """The child's settings as JSON values."""
+        return {**asdict(self), "path": str(self.path), "key": key, "parent_pid": os.getpid()}
+
+
+class LlamaServer:
+    """One running child process.
+
+    Args:
+        spec: The model and how it is run.
+    """
+
+    def __init__(self, spec: ServerSpec) -> None:
+        self.spec = spec
+        self.base_url = ""
+        self._key = secrets.token_urlsafe(32)
+        self._process: asyncio.subprocess.Process | None = None
+        self._log: deque[str] = deque(maxlen=KEPT_LOG_LINES)
+        self._log_reader: asyncio.Task[None] | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request must carry."""
+        return {"Authorization": f"Bearer {self._key}"}
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return self._process.pid if self._process else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the child is up."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self, timeout_s: float) -> None:
+        """Start the child and wait until its model is loaded.
+
+        Raises:
+            LoadError: llama.cpp does not load the file.
+            BackendCrashedError: The child died while loading.
+            ProviderTimeoutError: Loading took longer than ``timeout_s``.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            str(CHILD_SCRIPT),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal is for the notebook, not for the model
+        )
+        self._process = process
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        self._log_reader = asyncio.create_task(self._read_log(process.stderr))
+        try:
+            process.stdin.write(json.dumps(self.spec.as_settings(self._key)).encode() + b"\n")
+            async with asyncio.timeout(timeout_s):
+                answer = await process.stdout.readline()
+        except TimeoutError:
+            await self.stop()
+            raise ProviderTimeoutError(
+                f"{self.spec.path.name} was not loaded after {timeout_s:g} s. "
+                "Raise FARM_LLAMACPP__START_TIMEOUT_S, or try a smaller model.",
+                timer="first event",
+                provider=PROVIDER,
+            ) from None
+        except BaseException:
+            await self.stop()
+            raise
+        if not answer:
+            raise await self.crash()
+        report = json.loads(answer)
+        if "error" in report:
+            await self.stop()
+            raise self._load_error(report["error"])
+        self.base_url = f"http://127.0.0.1:{report['port']}"
+
+    async def stop(self) -> None:
+        """End the child now; nothing in it needs saving."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        await self._close_pipes()
+
+    async def crash(self) -> BackendCrashedError:
+        """The error for a child that went away by itself."""
+        assert self._process
+        code = await self._process.wait()
+        await self._close_pipes()
+        how = f"signal {-code}, {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        log = f" Its last words: {self._log[-1]}" if self._log else ""
+        return BackendCrashedError(
+            f"The llama.cpp process of {self.spec.path.name} died ({how}). "
+            f"The next request starts it again.{log}",
+            provider=PROVIDER,
+        )
+
+    async def died(self) -> bool:
+        """Whether the child is dead, or dies within the moment that the news of it may take."""
+        assert self._process
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_NOTICE_S):
+                await self._process.wait()
+        return not self.is_running
+
+    def _load_error(self, reason: str) -> Exception:
+        if "xllamacpp" in reason:
+            return MissingExtraError(
+                f"The embedded backend is not installed ({reason}). Run: pip install xllamacpp"
+            )
+        log = next((line for line in reversed(self._log) if "error" in line.lower()), "")
+        detail = f" llama.cpp says: {log.strip()}" if log else ""
+        return LoadError(
+            f"{str(self.spec.path)!r} does not load as a GGUF model.{detail} "
+            "Check that the file is whole and that its architecture is one llama.cpp knows."
+        )
+
+    async def _read_log(self, stream: asyncio.StreamReader) -> None:
+        async for line in stream:
+            self._log.append(line.decode(errors="replace").rstrip())
+
+    async def _close_pipes(self) -> None:
+        """Let the pipes' transports go with the process, not with the garbage collector."""
+        assert self._process
+        if self._log_reader:
+            await self._log_reader
+        if self._process.stdin and not self._process.stdin.is_closing():
+            self._process.stdin.close()
+            with contextlib.suppress(OSError):
+                await self._process.stdin.wait_closed()
+
+
+class Supervisor:
+    """The child processes of one farm, one a ``ServerSpec``.
+
+    Args:
+        start_timeout_s: How long a model may take to load.
+    """
+
+    def __init__(self, start_timeout_s: float) -> None:
+        self._start_timeout_s = start_timeout_s
+        self._servers: dict[ServerSpec, LlamaServer] = {}
+        self._starting: dict[ServerSpec, asyncio.Lock] = {}
+
+    def running(self, spec: ServerSpec) -> LlamaServer | None:
+        """The child for a spec, if it is up."""
+        server = self._servers.get(spec)
+        return server if server and server.is_running else None
+
+    async def ensure(self, spec: ServerSpec) -> LlamaServer:
+        """The child for a spec, started if need be; concurrent callers share one start."""
+        async with self._starting.setdefault(spec, asyncio.Lock()):
+            if server := self.running(spec):
+                return server
+            server = LlamaServer(spec)
+            await server.start(self._start_timeout_s)
+            self._servers[spec] = server
+            return server
+
+    def paths(self) -> set[Path]:
+        """The model files that are loaded now."""
+        return {spec.path for spec, server in self._servers.items() if server.is_running}
+
+    async def stop(self, path: Path) -> bool:
+        """End every child that has this model file loaded; whether there was one."""
+        specs = [spec for spec in self._servers if spec.path == path]
+        servers = [self._servers.pop(spec) for spec in specs]
+        was_running = any(server.is_running for server in servers)
+        await asyncio.gather(*(server.stop() for server in servers))
+        return was_running
+
+    async def stop_all(self) -> None:
+        """End every child."""
+        servers = list(self._servers.values())
+        self._servers.clear()
+        await asyncio.gather(*(server.stop() for server in servers))

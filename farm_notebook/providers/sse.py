@@ -1,0 +1,35 @@
+"""Splits a byte stream of server-sent events into their data payloads.
+
+Lines end at ``\\n`` or ``\\r\\n`` bytes only: U+2028 inside JSON is data, not a line end. Comments
+(``:``) and every field but ``data`` are skipped; several ``data`` lines of one event are joined.
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+
+__all__ = ["data_payloads"]
+
+
+async def data_payloads(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The data of each event, in order, whatever way the bytes are cut into chunks.
+
+    An event that the stream's end cut off is dropped, as the standard says.
+    """
+    pending: list[bytes] = []
+    data: list[bytes] = []
+    async for chunk in chunks:
+        head, newline, tail = chunk.rpartition(b"\n")
+        if not newline:
+            pending.append(chunk)
+            continue
+        for ended_line in b"".join((*pending, head)).split(b"\n"):
+            line = ended_line.removesuffix(b"\r")
+            if not line:
+                if data:
+                    yield b"\n".join(data)
+                    data.clear()
+            elif line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" "))
+        pending = [tail]

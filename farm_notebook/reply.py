@@ -1,0 +1,192 @@
+"""The ``Reply``: what a caller keeps of an answer, and how it is gathered from stream events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from farm_notebook.errors import IncompleteStreamError
+from farm_notebook.types import (
+    ChatRequest,
+    Event,
+    Finished,
+    FinishReason,
+    ModelRef,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    Timings,
+    Usage,
+)
+
+__all__ = ["Reply", "ReplyBuilder"]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Reply:
+    """One answer, whole or partial.
+
+    Args:
+        text: The answer.
+        ref: The model that answered.
+        finish_reason: ``interrupted`` and ``error`` mark a partial answer.
+        reasoning: The model's thinking, where it shows it.
+        usage: Tokens, as the provider counted them.
+        timings: Wall-clock seconds.
+        cached: Whether no model had to be asked.
+        fingerprint: SHA-256 of the request and the model's digest.
+        digest: The model's file digest or revision, where known.
+        parameters: The sampling parameters that were set.
+    """
+
+    text: str
+    ref: ModelRef
+    finish_reason: FinishReason
+    reasoning: str = ""
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
+    cached: bool = False
+    fingerprint: str = ""
+    digest: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the answer was cut off before the model finished it."""
+        return self.finish_reason in ("interrupted", "error")
+
+    @property
+    def parsed(self) -> Any:
+        """The answer as JSON.
+
+        Raises:
+            ValueError: The text is not JSON, as ``json.loads`` says it.
+        """
+        return json.loads(self.text)
+
+    @property
+    def footer(self) -> str:
+        """Model, tokens, time to first token and tokens/s in one line; what is unknown is left out."""
+        facts = [str(self.ref)]
+        if self.usage.output_tokens is not None:
+            facts.append(f"{self.usage.output_tokens:,} token{'s' * (self.usage.output_tokens != 1)}")
+        if self.timings.first_token_s is not None:
+            facts.append(f"first token {self.timings.first_token_s:.2f} s")
+        if self.timings.tokens_per_s is not None:
+            facts.append(f"{self.timings.tokens_per_s:.0f} tokens/s")
+        if self.cached:
+            facts.append("cached")
+        if self.finish_reason == "length":
+            facts.append("cut at the token limit")
+        elif self.is_partial:
+            facts.append("interrupted" if self.finish_reason == "interrupted" else "incomplete")
+        return " · ".join(facts)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the answer came from, as plain JSON values, for an output's metadata."""
+        usage = {name: getattr(self.usage, name) for name in Usage.__slots__}
+        timings = {name: getattr(self.timings, name) for name in Timings.__slots__}
+        return {
+            "model": str(self.ref),
+            "digest": self.digest,
+            "parameters": dict(self.parameters),
+            "seed": self.parameters.get("seed"),
+            "usage": usage,
+            "timings": {
+                name: round(value, 4) if value is not None else None for name, value in timings.items()
+            },
+            "finish_reason": self.finish_reason,
+            "cached": self.cached,
+            "fingerprint": self.fingerprint,
+        }
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Sanitised Markdown and plain text, with the provenance under ``farm`` in the metadata."""
+        from farm_notebook.sanitize import safe_markdown  # a parser that only a display needs
+
+        data = {
+            "text/markdown": f"{safe_markdown(self.text)}\n\n<small>{self.footer}</small>",
+            "text/plain": f"{self.text}\n\n{self.footer}",
+        }
+        return data, {"farm": self.provenance()}
+
+
+class ReplyBuilder:
+    """Gathers the events of one stream; usable at any moment, also after the stream broke.
+
+    Args:
+        request: What was asked.
+    """
+
+    def __init__(self, request: ChatRequest) -> None:
+        self.request = request
+        self.digest: str | None = None
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._started: Started | None = None
+        self._finished: Finished | None = None
+
+    def add(self, event: Event) -> None:
+        """Take the stream's next event."""
+        match event:
+            case TextDelta(text):
+                self._text.append(text)
+            case ReasoningDelta(text):
+                self._reasoning.append(text)
+            case Started():
+                self._started = event
+            case Finished():
+                self._finished = event
+            case _:
+                pass
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(self._text)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of an answer has arrived yet."""
+        return not (self._text or self._reasoning)
+
+    def build(self) -> Reply:
+        """The whole answer.
+
+        Raises:
+            IncompleteStreamError: The stream ended without its finish mark.
+        """
+        if self._finished is None:
+            raise IncompleteStreamError(
+                f"The answer of {self.request.ref} ended without its finish mark; "
+                f"{len(self.text)} characters had arrived.",
+                provider=self.request.ref.provider,
+                partial_text=self.text,
+            )
+        return self._reply(self._finished)
+
+    def partial(self, reason: FinishReason) -> Reply:
+        """What has arrived, marked as cut off for ``reason``."""
+        return self._reply(Finished(reason))
+
+    def _reply(self, finished: Finished) -> Reply:
+        ref = self._started.ref if self._started else self.request.ref
+        return Reply(
+            text=self.text,
+            reasoning="".join(self._reasoning),
+            ref=ref,
+            finish_reason=finished.reason,
+            usage=finished.usage,
+            timings=finished.timings,
+            cached=self._started is not None and self._started.cached,
+            fingerprint=self.request.fingerprint(self.digest),
+            digest=self.digest,
+            parameters=self.request.parameters(),
+        )

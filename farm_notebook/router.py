@@ -1,0 +1,54 @@
+"""From the name a user writes to the model that answers."""
+
+from __future__ import annotations
+
+import re
+
+from farm_notebook.config import FarmConfig
+from farm_notebook.errors import InvalidRequestError
+from farm_notebook.providers import provider_class, provider_names
+from farm_notebook.types import ModelRef
+
+__all__ = ["resolve"]
+
+_SEPARATOR = re.compile(r"[:/]")
+
+
+def resolve(name: str | None, config: FarmConfig) -> ModelRef:
+    """The model behind a name: ``provider:model``, ``provider/model``, or a model of the default provider.
+
+    The name is split at its first ``:`` or ``/``, and only where a provider's name stands before it, so
+    that ``smollm2:135m`` and ``./models/x.gguf`` stay whole.
+
+    Args:
+        name: What the user wrote; ``None`` is the configured default.
+        config: The settings.
+
+    Raises:
+        InvalidRequestError: The name is empty, or names a provider without a model.
+        UnknownProviderError: The configured default names no provider.
+    """
+    if name is None:
+        return _split(config.model) or ModelRef(_default_provider(config), config.model)
+    name = name.strip()
+    if not name:
+        raise InvalidRequestError(f"The model's name is empty. Name one, as in {config.model!r}.")
+    if name in provider_names():
+        raise InvalidRequestError(
+            f"{name!r} is a provider; name one of its models too, as in '{name}:MODEL'. "
+            "`farm models` lists them."
+        )
+    return _split(name) or ModelRef(_default_provider(config), name)
+
+
+def _split(name: str) -> ModelRef | None:
+    separator = _SEPARATOR.search(name)
+    if separator is None:
+        return None
+    provider, model = name[: separator.start()], name[separator.end() :]
+    return ModelRef(provider, model) if provider in provider_names() and model else None
+
+
+def _default_provider(config: FarmConfig) -> str:
+    provider = _SEPARATOR.split(config.model, maxsplit=1)[0]
+    return provider_class(provider).name
