@@ -18,6 +18,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from farm_notebook import errors, types
+    from farm_notebook.config import FarmConfig
+    from farm_notebook.errors import FarmError
+    from farm_notebook.farm import AsyncFarm, Farm
+    from farm_notebook.providers import register_provider
+    from farm_notebook.reply import Reply
+    from farm_notebook.types import (
+        ChatMessage,
+        ChatRequest,
+        Embeddings,
+        ModelInfo,
+        ModelRef,
+        ProviderStatus,
+        Timings,
+        Usage,
+    )
+
+    _default: Farm
+    chat = _default.chat
+    embed = _default.embed
+    generate = _default.generate
+    health = _default.health
+    list_models = _default.list_models
+    stream = _default.stream
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -36,10 +61,33 @@ _HOMES = {
     "Usage": "types",
     "register_provider": "providers",
 }
-_CALLS = ("chat", "embed", "events", "generate", "health", "load", "models", "stream", "unload")
+_CALLS = ("chat", "embed", "generate", "health", "list_models", "stream")
 _SUBMODULES = ("errors", "types")
 
-__all__ = [*_HOMES, *_CALLS, *_SUBMODULES, "__version__"]  # noqa: PLE0604 - strings, out of the tables above
+__all__ = [
+    "AsyncFarm",
+    "ChatMessage",
+    "ChatRequest",
+    "Embeddings",
+    "Farm",
+    "FarmConfig",
+    "FarmError",
+    "ModelInfo",
+    "ModelRef",
+    "ProviderStatus",
+    "Reply",
+    "Timings",
+    "Usage",
+    "chat",
+    "embed",
+    "errors",
+    "generate",
+    "health",
+    "list_models",
+    "register_provider",
+    "stream",
+    "types",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -113,7 +113,7 @@ class AsyncFarm:
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
         return await loop.run(self._providers.get(ref.provider).embed(texts, ref.model))
 
-    async def models(self) -> list[ModelInfo]:
+    async def list_models(self) -> list[ModelInfo]:
         """The models of every provider."""
         listed = [name for name in provider_names() if provider_class(name).is_listed]
         found = [await loop.run(self._providers.get(name).list_models()) for name in listed]
@@ -196,9 +196,9 @@ class Farm:
         """See ``AsyncFarm.embed``."""
         return loop.run_blocking(self.core.embed(texts, model=model))
 
-    def models(self) -> list[ModelInfo]:
-        """See ``AsyncFarm.models``."""
-        return loop.run_blocking(self.core.models())
+    def list_models(self) -> list[ModelInfo]:
+        """See ``AsyncFarm.list_models``."""
+        return loop.run_blocking(self.core.list_models())
 
     def load(self, model: str | None = None) -> Iterator[LoadProgress]:
         """See ``AsyncFarm.load``."""

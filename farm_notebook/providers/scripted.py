@@ -86,7 +86,8 @@ class ScriptedProvider(AIProvider):
 
     async def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
         _parse(model)
-        for progress in ():  # ready at once; a generator all the same
+        ready: tuple[LoadProgress, ...] = ()  # nothing to load, and so nothing to report
+        for progress in ready:
             yield progress
 
     async def unload_model(self, model: str) -> bool:
