@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
+from types import BuiltinFunctionType, ModuleType
 from typing import Literal, TypeAlias
 
 from farm_notebook.notebook.values import as_text
@@ -124,7 +124,7 @@ def _resolve(name: str, steps: list[_Step], namespace: Mapping[str, object]) -> 
             value = getattr(value, str(key)) if kind == "attribute" else value[key]  # type: ignore[index]  # the except below answers for it
     except Exception:  # noqa: BLE001 - a user's property or __getitem__ may raise anything; the field is left
         return None
-    return None if isinstance(value, ModuleType) else as_text(value)
+    return None if isinstance(value, ModuleType | BuiltinFunctionType) else as_text(value)
 
 
 @cache

@@ -40,7 +40,7 @@ _NUMERIC_TICK = r"[\W\d]*(?:e[\W\d]*)?|\$.*\$"
 
 
 def as_text(value: object) -> str:
-    """A value as text: strings and replies whole, tables by their first rows, the rest to about 4,000 characters.
+    """A value as text: strings and replies whole, data in summary, all else to about 4,000 characters.
 
     Args:
         value: Anything. It is never changed, and its failures are not raised.

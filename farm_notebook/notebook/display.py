@@ -1,0 +1,213 @@
+"""Paints an answer while it streams: into a cell's output, or as plain text into a terminal.
+
+In a cell, arriving text is gathered and painted at a bounded rate. Parts that are finished are left
+alone and only the tail is painted again, so that the bytes sent grow with the answer and not with its
+square; at the end the parts give way to one static output. Painting happens on the farm's loop, in the
+cell's context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import sys
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from farm_notebook.notebook.formats import Bundle, Format
+from farm_notebook.reply import Reply
+from farm_notebook.types import (
+    Event,
+    LoadProgress,
+    PromptProgress,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+)
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["CellDisplay", "Display", "TerminalDisplay"]
+
+# Where other outputs of the cell must stay, the answer cannot be painted in parts: it is painted whole,
+# and less and less often, so that what is sent stays below this many times the answer.
+WHOLE_REPAINT_FACTOR = 3
+FREE_REPAINT_CHARS = 8_000
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_STAGES = {"fetch": "Fetching", "verify": "Verifying", "load": "Loading"}
+
+
+class Display(ABC):
+    """What an answer is painted on."""
+
+    @abstractmethod
+    def add(self, event: Event) -> None:
+        """Take the stream's next event."""
+
+    @abstractmethod
+    def finish(self, reply: Reply) -> None:
+        """Leave the finished or partial answer as one static output."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Leave nothing: there is no answer, and an error is about to be shown."""
+
+
+class CellDisplay(Display):
+    """A cell's output in a notebook.
+
+    Args:
+        shell: The kernel's shell, which publishes.
+        form: What the answer is shown as.
+        repaint_s: Seconds between two repaints; ``None`` paints once, at the end.
+        owns_cell: Whether the cell has no other output, so that it may be cleared.
+    """
+
+    def __init__(
+        self, shell: InteractiveShell, form: Format, *, repaint_s: float | None, owns_cell: bool
+    ) -> None:
+        self._publisher: Any = shell.display_pub
+        self._format = form
+        self._repaint_s = repaint_s
+        self._owns_cell = owns_cell
+        self._id = secrets.token_hex(4)
+        self._finished_parts = 0
+        self._is_painted = False
+        self._tail = ""
+        self._note = ""
+        self._sent_chars = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._painted_at = float("-inf")
+
+    def add(self, event: Event) -> None:
+        match event:
+            case TextDelta(text):
+                self._tail += text
+                self._note = ""
+            case _:
+                note = describe_progress(event)
+                if note is None or self._tail or self._finished_parts:
+                    return
+                self._note = note
+        if self._repaint_s is not None and self._timer is None:
+            loop = asyncio.get_running_loop()
+            delay_s = max(0.0, self._painted_at + self._repaint_s - loop.time())
+            self._timer = loop.call_later(delay_s, self._paint)
+
+    def finish(self, reply: Reply) -> None:
+        self._stop_timer()
+        if self._finished_parts:
+            self._publisher.clear_output(wait=True)
+            self._is_painted, self._finished_parts = False, 0
+        self._publish(self._format.final(reply), {"farm": reply.provenance()})
+
+    def discard(self) -> None:
+        self._stop_timer()
+        if self._is_painted or self._finished_parts:
+            if self._owns_cell:
+                self._publisher.clear_output(wait=True)
+            else:
+                self._publish({})
+
+    def _paint(self) -> None:
+        self._timer = None
+        self._painted_at = asyncio.get_running_loop().time()
+        if not self._tail:
+            self._publish({"text/markdown": f"*{self._note}*"})
+            return
+        if not self._owns_cell:
+            self._paint_whole()
+            return
+        while cut := self._format.split(self._tail):
+            finished, self._tail = cut
+            self._publish(self._format.preview(finished))
+            self._finished_parts += 1
+            self._is_painted = False
+        if self._tail:
+            self._publish(self._format.preview(self._tail))
+
+    def _paint_whole(self) -> None:
+        size = len(self._tail)
+        if self._sent_chars + size <= FREE_REPAINT_CHARS + (WHOLE_REPAINT_FACTOR - 1) * size:
+            self._sent_chars += size
+            self._publish(self._format.preview(self._tail))
+
+    def _publish(self, data: Bundle, metadata: dict[str, Any] | None = None) -> None:
+        """Paint the present part: a new output at first, an update of it from then on."""
+        self._publisher.publish(
+            data=data,
+            metadata=metadata,
+            transient={"display_id": f"{self._id}-{self._finished_parts}"},
+            update=self._is_painted,
+        )
+        self._is_painted = True
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class TerminalDisplay(Display):
+    """A terminal: the answer's text as it comes, with nothing painted twice.
+
+    Args:
+        form: What the answer is; anything but Markdown and text is shown once, at the end.
+        live: Whether to write while the answer streams.
+    """
+
+    def __init__(self, form: Format, *, live: bool) -> None:
+        self._format = form
+        self._live = live
+        self._wrote = False
+
+    def add(self, event: Event) -> None:
+        match event:
+            case TextDelta(text) if self._live:
+                self._clear_note()
+                sys.stdout.write(_printable(text))
+                sys.stdout.flush()
+                self._wrote = True
+            case _ if not self._wrote and (note := describe_progress(event)) and sys.stderr.isatty():
+                sys.stderr.write(f"\r\x1b[2K{note}")
+                sys.stderr.flush()
+
+    def finish(self, reply: Reply) -> None:
+        if self._wrote:
+            sys.stdout.write(f"\n\n{reply.footer}\n")
+        else:
+            self._clear_note()
+            sys.stdout.write(f"{_printable(self._format.final(reply)['text/plain'])}\n")
+        sys.stdout.flush()
+
+    def discard(self) -> None:
+        self._clear_note()
+
+    def _clear_note(self) -> None:
+        if not self._wrote and sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+
+
+def describe_progress(event: Event) -> str | None:
+    """One line about what happens before the first word; ``None`` for an event that says nothing of it."""
+    match event:
+        case LoadProgress(stage, completed, total):
+            amount = f" {completed / 1e6:.0f}" + (f" of {total / 1e6:.0f} MB" if total else " MB")
+            return f"{_STAGES[stage]} the model …{amount if stage != 'load' else ''}"
+        case PromptProgress(processed, total) if processed < total:
+            return f"Reading the prompt … {processed:,} of {total:,} tokens"
+        case ReasoningDelta():
+            return "Thinking …"
+        case Started():
+            return "…"
+        case _:
+            return None
+
+
+def _printable(text: str) -> str:
+    """Text that cannot move the cursor, colour the screen or change the terminal's settings."""
+    return _CONTROL.sub("", text)

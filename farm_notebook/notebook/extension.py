@@ -1,0 +1,82 @@
+"""Adds the magics to a shell, and takes everything away again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from farm_notebook.notebook.magics import FarmMagics
+from farm_notebook.notebook.transformer import CellTransformer
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["load", "unload"]
+
+_REPLY = ("farm_notebook.reply", "Reply")
+_loaded: dict[int, _Extension] = {}
+
+
+class _Extension:
+    """What was added to one shell."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell: Any = shell
+        self._magics = FarmMagics(shell)
+        self._transformer = CellTransformer(shell)
+
+    def load(self) -> None:
+        shell, transformer = self._shell, self._transformer
+        shell.register_magics(self._magics)
+        shell.input_transformers_cleanup.append(transformer)
+        shell.events.register("pre_run_cell", transformer.cell_started)
+        shell.events.register("post_run_cell", transformer.cell_ended)
+        formatter = shell.display_formatter
+        if hasattr(shell, "kernel"):
+            formatter.ipython_display_formatter.for_type_by_name(*_REPLY, self._skip_if_shown)
+        else:
+            formatter.formatters["text/plain"].for_type_by_name(*_REPLY, self._brief_if_shown)
+
+    def unload(self) -> None:
+        shell, transformer = self._shell, self._transformer
+        manager = shell.magics_manager
+        for kind in ("line", "cell"):
+            manager.magics[kind].pop("farm_chat", None)
+        manager.registry.pop(FarmMagics.__name__, None)
+        shell.configurables[:] = [each for each in shell.configurables if each is not self._magics]
+        shell.input_transformers_cleanup.remove(transformer)
+        shell.events.unregister("pre_run_cell", transformer.cell_started)
+        shell.events.unregister("post_run_cell", transformer.cell_ended)
+        formatter = shell.display_formatter
+        for each in (formatter.ipython_display_formatter, formatter.formatters["text/plain"]):
+            each.deferred_printers.pop(_REPLY, None)
+            for cls in [cls for cls in each.type_printers if (cls.__module__, cls.__name__) == _REPLY]:
+                each.type_printers.pop(cls)
+
+    def _skip_if_shown(self, reply: object) -> None:
+        """In a cell: the value of the cell that showed it is bound to ``Out`` without a second output."""
+        if not self._was_just_shown(reply):
+            raise NotImplementedError  # IPython's word for: let the other formatters show it
+
+    def _brief_if_shown(self, reply: Any, printer: Any, cycle: bool) -> None:
+        """In a terminal: the same, as one line, for there ``Out[n]:`` is printed all the same."""
+        if self._was_just_shown(reply):
+            printer.text(f"<Reply of {reply.ref}, {len(reply.text):,} characters>")
+        else:
+            printer.text(f"{reply.text}\n\n{reply.footer}")
+
+    def _was_just_shown(self, reply: object) -> bool:
+        shown, self._magics.just_shown = self._magics.just_shown, None
+        return shown is reply
+
+
+def load(shell: InteractiveShell) -> None:
+    """Add ``%farm_chat`` and ``%%farm_chat`` to a shell."""
+    unload(shell)
+    extension = _loaded[id(shell)] = _Extension(shell)
+    extension.load()
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Leave the shell as it was before ``load``; a shell that was never loaded is left alone."""
+    if extension := _loaded.pop(id(shell), None):
+        extension.unload()

@@ -1,0 +1,134 @@
+"""What an answer is shown as: the mime bundle of a finished reply and of a piece still streaming."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, TypeAlias
+
+from farm_notebook.notebook.options import FormatName
+from farm_notebook.notebook.segments import split_lines, split_markdown
+from farm_notebook.reply import Reply
+from farm_notebook.sanitize import safe_html, safe_markdown
+
+__all__ = ["FORMATS", "Bundle", "Format", "fenced_code"]
+
+Bundle: TypeAlias = dict[str, Any]
+
+_FENCE = re.compile(
+    r"^[ ]{0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ ]{0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S
+)
+_MATH_DELIMITERS = re.compile(r"^\s*(?:\$\$|\\\[|\\\(|\$)(.*?)(?:\$\$|\\\]|\\\)|\$)\s*$", re.S)
+
+
+class Format(ABC):
+    """One value of ``--format``.
+
+    ``instruction`` is put to the model as a system message.
+    """
+
+    instruction: ClassVar[str | None] = None
+
+    def preview(self, text: str) -> Bundle:
+        """A piece of an answer that is still streaming."""
+        return {"text/plain": text}
+
+    def split(self, text: str) -> tuple[str, str] | None:
+        """Where a piece that has grown long may be cut while it streams; see ``segments``."""
+        return split_lines(text)
+
+    @abstractmethod
+    def final(self, reply: Reply) -> Bundle:
+        """The whole answer."""
+
+
+class MarkdownFormat(Format):
+    def preview(self, text: str) -> Bundle:
+        return {"text/markdown": safe_markdown(text)}
+
+    def split(self, text: str) -> tuple[str, str] | None:
+        return split_markdown(text)
+
+    def final(self, reply: Reply) -> Bundle:
+        return reply._repr_mimebundle_()[0]
+
+
+class TextFormat(Format):
+    def final(self, reply: Reply) -> Bundle:
+        return {"text/plain": f"{reply.text}\n\n{reply.footer}"}
+
+
+class CodeFormat(Format):
+    """Shown as code; the magic also puts it into the next cell."""
+
+    instruction = "Answer with Python code only, in one fenced code block, without explanations."
+
+    def preview(self, text: str) -> Bundle:
+        return {"text/markdown": _fence(text)}
+
+    def final(self, reply: Reply) -> Bundle:
+        code = fenced_code(reply.text)
+        return {
+            "text/markdown": f"{_fence(code, 'python')}\n\n<small>{reply.footer}</small>",
+            "text/plain": f"{code}\n\n{reply.footer}",
+        }
+
+
+class JsonFormat(Format):
+    instruction = "Answer with one JSON value only, without explanations."
+
+    def final(self, reply: Reply) -> Bundle:
+        text = fenced_code(reply.text)
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return {"text/plain": f"{reply.text}\n\nNot JSON. {reply.footer}"}
+        return {"application/json": value, "text/plain": json.dumps(value, indent=2, ensure_ascii=False)}
+
+
+class HtmlFormat(Format):
+    """Sanitised: no scripts, no event handlers, nothing that loads."""
+
+    instruction = "Answer with an HTML fragment only, without Markdown and without explanations."
+
+    def final(self, reply: Reply) -> Bundle:
+        markup = safe_html(fenced_code(reply.text))
+        footer = f"<p><small>{html.escape(reply.footer)}</small></p>"
+        return {"text/html": f"{markup}\n{footer}", "text/plain": f"{reply.text}\n\n{reply.footer}"}
+
+
+class MathFormat(Format):
+    instruction = "Answer with one LaTeX formula only, without delimiters and without explanations."
+
+    def final(self, reply: Reply) -> Bundle:
+        formula = fenced_code(reply.text).strip()
+        if delimited := _MATH_DELIMITERS.match(formula):
+            formula = delimited[1].strip()
+        # A lone $ would end the formula and hand the rest to the page as text.
+        formula = re.sub(r"(?<!\\)\$", "", formula)
+        return {"text/latex": f"$\\displaystyle {formula}$", "text/plain": f"{formula}\n\n{reply.footer}"}
+
+
+FORMATS: dict[FormatName, Format] = {
+    "markdown": MarkdownFormat(),
+    "text": TextFormat(),
+    "code": CodeFormat(),
+    "json": JsonFormat(),
+    "html": HtmlFormat(),
+    "math": MathFormat(),
+}
+
+
+def fenced_code(text: str) -> str:
+    """The content of the answer's fenced blocks, joined by a blank line; the whole text where it has none."""
+    blocks = [match[3].rstrip("\n") for match in _FENCE.finditer(text)]
+    return "\n\n".join(blocks) if blocks else text.strip()
+
+
+def _fence(code: str, language: str = "") -> str:
+    """Code in a fence longer than any run of backticks in it."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{code}\n{fence}"

@@ -1,0 +1,147 @@
+"""The line of ``%farm_chat`` and ``%%farm_chat``: options first, then the prompt as it stands."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import keyword
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, NoReturn, get_args
+
+from farm_notebook.errors import InvalidRequestError
+
+__all__ = ["DEFAULT_THREAD", "CellOptions", "FormatName", "help_text", "parse_line"]
+
+FormatName = Literal["markdown", "text", "code", "json", "html", "math"]
+
+DEFAULT_THREAD = "notebook"
+
+_TOKEN = re.compile(r"""\s*((?:[^\s"']|"(?:\\.|[^"\\])*"|'[^']*')+)(?=\s|$)""")
+
+
+@dataclass(frozen=True, slots=True)
+class CellOptions:
+    """What the line says about the request and about the cell."""
+
+    model: str | None
+    temperature: float | None
+    max_tokens: int | None
+    system: str | None
+    seed: int | None
+    stop: tuple[str, ...]
+    out: str | None
+    thread: str
+    no_history: bool
+    reset: bool
+    dry_run: bool
+    format: FormatName
+    no_stream: bool
+    no_interpolate: bool
+
+
+def parse_line(line: str, fill: Callable[[str], str]) -> tuple[CellOptions, str]:
+    """Split a magic's line into its options and the prompt that follows them.
+
+    The prompt is everything from the first word that is neither an option nor an option's value, quotes
+    and all; ``--`` ends the options where a prompt begins with a dash.
+
+    Args:
+        line: What stands behind the magic's name.
+        fill: Replaces ``{names}`` in an option's value; not asked with ``--no-interpolate``.
+
+    Raises:
+        InvalidRequestError: Quoting the bad option and listing the valid ones.
+    """
+    parser = _parser()
+    arguments, prompt = _split(line, parser)
+    if "--no-interpolate" not in arguments:
+        arguments = [fill(argument) for argument in arguments]
+    values = vars(parser.parse_args(arguments))
+    options = CellOptions(**values | {"stop": tuple(values["stop"] or ())})
+    if options.out is not None and (not options.out.isidentifier() or keyword.iskeyword(options.out)):
+        raise InvalidRequestError(f"--out {options.out!r} is not a name a variable can have.")
+    return options, prompt
+
+
+def help_text() -> str:
+    """The options, a line or two each."""
+    return _parser().format_help()
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InvalidRequestError(f"{message[:1].upper()}{message[1:]}. `%farm_chat?` lists the options.")
+
+
+@cache
+def _parser() -> _Parser:
+    parser = _Parser(prog="%%farm_chat", usage="%%farm_chat [options]", add_help=False, allow_abbrev=False)
+    request = parser.add_argument_group("the request")
+    request.add_argument(
+        "-m", "--model", metavar="NAME", help="the model, e.g. llamacpp:smollm2:135m or ./x.gguf"
+    )
+    request.add_argument("-s", "--system", metavar="TEXT", help="a system message, for this request only")
+    request.add_argument("-t", "--temperature", type=float, metavar="T", help="0 is greedy; above 1 is wild")
+    request.add_argument("--max-tokens", type=int, metavar="N", help="longest answer, in tokens")
+    request.add_argument("--seed", type=int, metavar="N", help="repeatable sampling")
+    request.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; repeatable")
+    memory = parser.add_argument_group("conversation memory")
+    memory.add_argument(
+        "--thread",
+        default=DEFAULT_THREAD,
+        metavar="NAME",
+        help="the conversation to go on with (default: the notebook's)",
+    )
+    memory.add_argument(
+        "--no-history", action="store_true", help="neither send the conversation nor add to it"
+    )
+    memory.add_argument("--reset", action="store_true", help="forget the conversation first")
+    cell = parser.add_argument_group("the cell")
+    cell.add_argument("-o", "--out", metavar="NAME", help="bind the Reply to this name")
+    cell.add_argument(
+        "-f", "--format", default="markdown", choices=get_args(FormatName), help="what the answer is shown as"
+    )
+    cell.add_argument("--no-stream", action="store_true", help="show the answer once, complete")
+    cell.add_argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
+    cell.add_argument("--no-interpolate", action="store_true", help="leave {names} as they are")
+    return parser
+
+
+def _split(line: str, parser: _Parser) -> tuple[list[str], str]:
+    """The arguments, unquoted, and the untouched rest."""
+    actions = parser._option_string_actions  # argparse has no public table of its options
+    arguments: list[str] = []
+    position = 0
+    while (token := _TOKEN.match(line, position)) or line[position:].strip():
+        if token is None or not (word := token[1]).startswith("-"):
+            break
+        position = token.end()
+        if word == "--":
+            break
+        name = word.partition("=")[0]
+        if name not in actions:
+            close = difflib.get_close_matches(name, actions, n=1)
+            raise InvalidRequestError(
+                f"{word!r} is not an option."
+                + (f" Did you mean {close[0]}?" if close else f" Valid: {', '.join(sorted(actions))}.")
+                + " Put -- before a prompt that begins with a dash."
+            )
+        arguments.append(_unquote(word))
+        if "=" not in word and actions[name].nargs != 0:
+            value = _TOKEN.match(line, position)
+            if value is None:
+                raise InvalidRequestError(f"{name} needs a value, with its quotes closed: {line.strip()!r}.")
+            # Joined with "=", so that a value that begins with a dash is still a value.
+            arguments[-1] = (
+                f"{name}={_unquote(value[1])}" if name.startswith("--") else f"{name}{_unquote(value[1])}"
+            )
+            position = value.end()
+    return arguments, line[position:].strip()
+
+
+def _unquote(word: str) -> str:
+    return "".join(shlex.split(word))
