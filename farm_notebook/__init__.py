@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         Usage,
     )
 
-    _default: Farm
+    _default = Farm()
     chat = _default.chat
     embed = _default.embed
     generate = _default.generate

@@ -4,28 +4,42 @@ Front ends trust the outputs of a cell that has just run, and Markdown may carry
 model's ``<script>`` would run in the notebook's page. Markdown keeps its meaning here and loses only
 that: raw HTML becomes visible text, links keep their address only where it is a web or mail address,
 and images become links, so that showing an answer fetches nothing.
+
+The result is parsed again and must hold none of these. What does not pass, because it was built so
+that parsers disagree on what is code in it, is shown as text.
 """
 
 from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 __all__ = ["safe_html", "safe_markdown"]
 
 _ALLOWED_SCHEMES = frozenset({"http", "https", "mailto"})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
 _IGNORED_IN_URLS = re.compile(r"[\x00-\x20\x7f-\xa0]")
-# A backslash escape, or a run of backticks with what it encloses up to a run of the same length.
-_CODE_SPAN = re.compile(r"\\[\\`]|(?<!`)(`+)(?!`)[\s\S]*?(?<!`)\1(?!`)")
-_TAG_START = re.compile(r"<(?=[a-zA-Z/!?])")
-_IMAGE = re.compile(r"!(?=\[)")
-_LINK_TARGET = re.compile(r"(\])(\(\s*)(<?[^\s)>]*)")
-_DEFINITION = re.compile(r"^([ \t>*+\-]*)(\[[^\]\n]+\]:)(\s*)(\S+)", re.MULTILINE)
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # CommonMark's; str.splitlines knows more
+_BACKTICKS = re.compile(r"`+")
+_SPAN_START = re.compile(r"\\[\\`]|`+")
+_MATH = re.compile(r"(\$\$[^$]+\$\$|(?<![\\$])\$(?![\s$])[^$\n]*(?<!\s)\$(?!\d))")
+_AUTOLINK = r"(?:https?://|mailto:)[^\s<>]*>"
+_TAG_START = re.compile(rf"(?<!\\)(\\*)<(?!{_AUTOLINK})(?=[a-zA-Z/!?])")
+_IMAGE = re.compile(r"(?:(?<![\\!])|(?<=\\!))!+(?=\[([^\[\]]{0,200}\]\()?)")
+_LINK_TARGET = re.compile(r"\](?=\(\s*(<?[^\s)>]{0,200}))")  # of an address, as far as a scheme can reach
+_DEFINITION = re.compile(r"\]:(?=\s*(\S{1,200}))")
+
+_CODE = -1
+_BETWEEN = -2
 
 
 def safe_markdown(text: str) -> str:
@@ -35,16 +49,12 @@ def safe_markdown(text: str) -> str:
     """
     if not re.search(r"[<\]]", text):
         return text
-    lines = text.splitlines(keepends=True)
-    is_code = _code_lines(text, len(lines))
     pieces: list[str] = []
-    start = 0
-    for index in range(1, len(lines) + 1):
-        if index == len(lines) or is_code[index] != is_code[start]:
-            block = "".join(lines[start:index])
-            pieces.append(block if is_code[start] else _safe_prose(block))
-            start = index
-    return "".join(pieces)
+    for block, group in groupby(_lines_by_block(text), key=lambda pair: pair[0]):
+        lines = "".join(line for _, line in group)
+        pieces.append(lines if block == _CODE else _safe_prose(lines, has_spans=block != _BETWEEN))
+    safe = "".join(pieces)
+    return safe if _is_inert(safe) else _as_text(text)
 
 
 def safe_html(markup: str) -> str:
@@ -54,36 +64,66 @@ def safe_html(markup: str) -> str:
 
 
 @cache
-def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark").enable("table")
+def _parser(*, html: bool, tables: bool = True) -> MarkdownIt:
+    """A parser that lets every address pass: which are safe is decided here."""
+    parser = MarkdownIt("commonmark", {"html": html}).enable("table" if tables else [])
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # its way to be configured
+    return parser
 
 
-def _code_lines(text: str, count: int) -> list[bool]:
-    """For each line, whether it belongs to a code block and so is shown as text."""
-    is_code = [False] * count
-    for token in _parser().parse(text):
-        if token.type in ("fence", "code_block") and token.map:
-            for line in range(token.map[0], min(token.map[1], count)):
-                is_code[line] = True
-    return is_code
+def _lines_by_block(text: str) -> Iterator[tuple[int, str]]:
+    """Each line with the number of its paragraph, ``_CODE`` in code blocks, ``_BETWEEN`` elsewhere.
+
+    The text is parsed as if there were no HTML blocks, since none will be left.
+    """
+    lines = _LINE.findall(text)
+    blocks = [_BETWEEN] * len(lines)
+    for number, token in enumerate(_parser(html=False).parse(text)):
+        if token.type in ("fence", "code_block", "inline") and token.map:
+            first, end = token.map
+            for line in range(first, min(end, len(lines))):
+                blocks[line] = number if token.type == "inline" else _CODE
+    return zip(blocks, lines, strict=True)
 
 
-def _safe_prose(text: str) -> str:
+def _safe_prose(text: str, *, has_spans: bool) -> str:
     pieces: list[str] = []
     position = 0
-    for span in _CODE_SPAN.finditer(text):
-        if span.group(1) is None or re.search(r"\n[ \t]*\n", span.group()):
-            continue
-        pieces += [_neutralise(text[position : span.start()]), span.group()]
-        position = span.end()
+    for start, end in _code_spans(text) if has_spans else ():
+        pieces += [_neutralise(text[position:start]), text[start:end]]
+        position = end
     pieces.append(_neutralise(text[position:]))
     return "".join(pieces)
 
 
+def _code_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where code spans are: a run of backticks, up to the next run of the same length."""
+    runs: defaultdict[int, list[int]] = defaultdict(list)
+    for run in _BACKTICKS.finditer(text):
+        runs[len(run[0])].append(run.start())
+    position = 0
+    while opener := _SPAN_START.search(text, position):
+        position = opener.end()
+        closers = runs[len(opener[0])] if opener[0][0] == "`" else []
+        if (index := bisect_left(closers, position)) < len(closers):
+            position = closers[index] + len(opener[0])
+            yield opener.start(), position
+
+
 def _neutralise(text: str) -> str:
-    text = _LINK_TARGET.sub(lambda m: m.group() if _is_safe_url(m[3]) else rf"{m[1]}\{m[2]}{m[3]}", text)
-    text = _DEFINITION.sub(lambda m: m.group() if _is_safe_url(m[4]) else rf"{m[1]}\{m[2]}{m[3]}{m[4]}", text)
-    return _IMAGE.sub("", _TAG_START.sub("&lt;", text))
+    text = _LINK_TARGET.sub(lambda m: "]" if _is_safe_url(m[1]) else "]\\", text)
+    text = _DEFINITION.sub(lambda m: "]:" if _is_safe_url(m[1]) else "]\\:", text)
+    text = _IMAGE.sub(lambda m: r"\!" * (len(m[0]) - (m[1] is not None)), text)
+    pieces = _MATH.split(text)
+    pieces[::2] = (_TAG_START.sub(_as_entity, piece) for piece in pieces[::2])
+    # A front end takes formulas out before it reads Markdown and would show an entity as it is written.
+    pieces[1::2] = (_TAG_START.sub(r"\1< ", piece) for piece in pieces[1::2])
+    return "".join(pieces)
+
+
+def _as_entity(tag_start: re.Match[str]) -> str:
+    backslashes = tag_start[1]
+    return f"{backslashes[: len(backslashes) // 2 * 2]}&lt;"  # the odd one escaped what is no longer there
 
 
 def _is_safe_url(url: str) -> bool:
@@ -91,3 +131,25 @@ def _is_safe_url(url: str) -> bool:
     bare = _IGNORED_IN_URLS.sub("", html.unescape(html.unescape(url)).replace("\\", "")).lstrip("<")
     scheme = _SCHEME.match(bare)
     return scheme is None or scheme[1].lower() in _ALLOWED_SCHEMES
+
+
+def _is_inert(text: str) -> bool:
+    """Whether parsers, with tables or without, find nothing in a Markdown text that could act."""
+    return all(
+        _is_inert_token(token)
+        for tables in (True, False)
+        for token in _parser(html=True, tables=tables).parse(text)
+    )
+
+
+def _is_inert_token(token: Token) -> bool:
+    if token.type in ("html_block", "html_inline", "image"):
+        return False
+    if token.type == "link_open" and not _is_safe_url(str(token.attrGet("href"))):
+        return False
+    return all(_is_inert_token(child) for child in token.children or ())
+
+
+def _as_text(text: str) -> str:
+    """No HTML, image or link in it by any parser's reading; in code the entities stay visible."""
+    return text.replace("<", "&lt;").replace("[", "&#91;")

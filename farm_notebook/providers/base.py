@@ -8,7 +8,8 @@ on ``stream``. Everything runs on the farm's event loop; constructors do no I/O.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import ClassVar
 
@@ -82,25 +83,29 @@ class AIProvider(ABC):
     async def chat(self, request: ChatRequest) -> Reply:
         """The whole answer to a conversation."""
         builder = ReplyBuilder(request)
-        async for event in self.stream(replace(request, kind="chat")):
-            builder.add(event)
+        async with aclosing(self.stream(replace(request, kind="chat"))) as events:
+            async for event in events:
+                builder.add(event)
         return builder.build()
 
-    async def chat_stream(self, request: ChatRequest) -> AsyncIterator[str]:
+    async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """The answer's text, piece by piece."""
-        async for event in self.stream(replace(request, kind="chat")):
-            if isinstance(event, TextDelta):
-                yield event.text
+        async with aclosing(self.stream(replace(request, kind="chat"))) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    yield event.text
 
     async def generate(self, request: ChatRequest) -> Reply:
         """The continuation of a raw prompt, with no chat template."""
         builder = ReplyBuilder(request)
-        async for event in self.stream(replace(request, kind="completion")):
-            builder.add(event)
+        async with aclosing(self.stream(replace(request, kind="completion"))) as events:
+            async for event in events:
+                builder.add(event)
         return builder.build()
 
-    async def generate_stream(self, request: ChatRequest) -> AsyncIterator[str]:
+    async def generate_stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """The continuation's text, piece by piece."""
-        async for event in self.stream(replace(request, kind="completion")):
-            if isinstance(event, TextDelta):
-                yield event.text
+        async with aclosing(self.stream(replace(request, kind="completion"))) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    yield event.text

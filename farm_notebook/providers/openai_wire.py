@@ -75,15 +75,19 @@ async def decode_stream(chunks: AsyncIterable[bytes], ref: ModelRef) -> AsyncGen
             raise ProviderError(
                 f"{ref} sent a chunk that is not JSON: {payload[:200]!r}.", provider=ref.provider
             ) from None
-        if "error" in chunk:
+        if not isinstance(chunk, dict) or chunk.get("error"):
             raise wire_error(chunk, ref)
-        usage = usage_of(chunk.get("usage")) or usage
-        if progress := chunk.get("prompt_progress"):
-            yield PromptProgress(progress["processed"], progress["total"])
-        for choice in chunk.get("choices") or ():
-            for event in _deltas(choice):
-                yield event
-            reason = _finish_reason(choice.get("finish_reason")) or reason
+        try:
+            events = list(_events(chunk))
+            usage = usage_of(chunk.get("usage")) or usage
+            for choice in chunk.get("choices") or ():
+                reason = _finish_reason(choice.get("finish_reason")) or reason
+        except (AttributeError, KeyError, TypeError):  # JSON, but not the protocol's: a proxy's, say
+            raise ProviderError(
+                f"{ref} sent a chunk of an unknown shape: {payload[:200]!r}.", provider=ref.provider
+            ) from None
+        for event in events:
+            yield event
     if reason is None:
         raise IncompleteStreamError(
             f"The stream of {ref} ended without a finish reason.", provider=ref.provider
@@ -126,12 +130,21 @@ def wire_error(body: Any, ref: ModelRef, status: int | None = None) -> FarmError
     return ProviderError(message, provider=ref.provider)
 
 
-def _deltas(choice: Mapping[str, Any]) -> Iterator[Event]:
-    delta = choice.get("delta") or {}
-    if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
-        yield ReasoningDelta(reasoning)
-    if text := delta.get("content") or choice.get("text"):
-        yield TextDelta(text)
+def _events(chunk: Mapping[str, Any]) -> Iterator[Event]:
+    if progress := chunk.get("prompt_progress"):
+        yield PromptProgress(progress["processed"], progress["total"])
+    for choice in chunk.get("choices") or ():
+        delta = choice.get("delta") or {}
+        if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+            yield ReasoningDelta(_text(reasoning))
+        if text := delta.get("content") or choice.get("text"):
+            yield TextDelta(_text(text))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
 
 
 def _finish_reason(reason: str | None) -> FinishReason | None:

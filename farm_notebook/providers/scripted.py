@@ -53,12 +53,13 @@ class ScriptedProvider(AIProvider):
             limit = min(request.max_tokens, len(words))
         else:
             limit = len(words)
+        spoken = _until_stop(words[:limit], request.stop)
+        cut = limit < len(words) and "".join(spoken) == "".join(words[:limit])
         said = 0
-        reason: str = "stop" if limit == len(words) else "length"
         ScriptedProvider.open_streams += 1
         try:
             yield Started(request.ref)
-            for text in _until_stop(words[:limit], request.stop):
+            for text in spoken:
                 if script == "slow":
                     await asyncio.sleep(DELAY_S)
                 said += 1
@@ -74,11 +75,12 @@ class ScriptedProvider(AIProvider):
                     return
                 case _:
                     prompt_words = sum(len(message.content.split()) for message in request.messages)
-                    yield Finished("length" if reason == "length" else "stop", Usage(prompt_words, said))
+                    yield Finished("length" if cut else "stop", Usage(prompt_words, said))
         finally:
             ScriptedProvider.open_streams -= 1
 
     async def embed(self, texts: Sequence[str], model: str) -> Embeddings:
+        _parse(model)
         return Embeddings(tuple(_hash_vector(text) for text in texts), ModelRef(self.name, model))
 
     async def list_models(self) -> list[ModelInfo]:

@@ -7,12 +7,12 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 
 __all__ = ["data_payloads"]
 
 
-async def data_payloads(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+async def data_payloads(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
     """The data of each event, in order, whatever way the bytes are cut into chunks.
 
     An event that the stream's end cut off is dropped, as the standard says.

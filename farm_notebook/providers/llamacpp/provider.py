@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,8 +48,9 @@ class LlamaCppProvider(AIProvider):
         self._client: httpx2.AsyncClient | None = None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        async for progress in self.load_model(request.ref.model):
-            yield progress
+        async with aclosing(self.load_model(request.ref.model)) as loading:
+            async for progress in loading:
+                yield progress
         server = await self._supervisor.ensure(self._spec(request.ref.model))
         path = "/v1/completions" if request.kind == "completion" else "/v1/chat/completions"
         yield Started(request.ref)
@@ -58,8 +60,9 @@ class LlamaCppProvider(AIProvider):
             ) as response:
                 if response.status_code != httpx2.codes.OK:
                     raise wire_error(_json(await response.aread()), request.ref, response.status_code)
-                async for event in decode_stream(response.aiter_raw(), request.ref):
-                    yield event
+                async with aclosing(decode_stream(response.aiter_raw(), request.ref)) as events:
+                    async for event in events:
+                        yield event
         except httpx2.HTTPError as error:
             raise await self._broken(server, request.ref, error) from error
 
@@ -109,8 +112,9 @@ class LlamaCppProvider(AIProvider):
         return infos
 
     async def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
-        async for progress in self._fetch(model):
-            yield progress
+        async with aclosing(self._fetch(model)) as fetching:
+            async for progress in fetching:
+                yield progress
         spec = self._spec(model)
         if self._supervisor.running(spec):
             return
@@ -157,8 +161,9 @@ class LlamaCppProvider(AIProvider):
 
     async def _fetch(self, model: str) -> AsyncGenerator[LoadProgress, None]:
         if model in CATALOG:
-            async for progress in fetch(CATALOG[model], self.config):
-                yield progress
+            async with aclosing(fetch(CATALOG[model], self.config)) as fetching:
+                async for progress in fetching:
+                    yield progress
 
     def _path(self, model: str) -> Path:
         """The file of a model: a local path where it looks like one, else the catalogue's."""
