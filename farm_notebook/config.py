@@ -41,6 +41,8 @@ class LlamaCppConfig(_Section):
         batch_tokens: Prompt tokens read between two looks at whether the caller is still there.
             Larger reads prompts faster and stops later.
         gpu_layers: Layers to put on a GPU; -1 is as many as fit.
+        max_tokens: Longest answer where a request does not say; small models may otherwise go round in
+            circles until the context window is full.
         start_timeout_s: How long a model may take to load.
     """
 
@@ -48,6 +50,7 @@ class LlamaCppConfig(_Section):
     threads: int = Field(default_factory=_default_threads, ge=1, le=512)
     batch_tokens: int = Field(default=16, ge=1, le=4096)
     gpu_layers: int = Field(default=-1, ge=-1)
+    max_tokens: int = Field(default=2048, ge=1)
     start_timeout_s: float = Field(default=300.0, gt=0)
 
 

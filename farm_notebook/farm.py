@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -124,6 +124,11 @@ class AsyncFarm:
         ref = resolve(model, self.config)
         return loop.iterate(self._providers.get(ref.provider).load_model(ref.model))
 
+    def pull(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
+        """Bring a model's files to this machine without loading them."""
+        ref = resolve(model, self.config)
+        return loop.iterate(self._providers.get(ref.provider).pull_model(ref.model))
+
     async def unload(self, model: str | None = None) -> bool:
         """Give a model's memory back; whether it was loaded."""
         ref = resolve(model, self.config)
@@ -184,11 +189,11 @@ class Farm:
         """See ``AsyncFarm.generate``."""
         return loop.run_blocking(self.core.generate(prompt, **options))
 
-    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Iterator[str]:
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Generator[str, None, None]:
         """See ``AsyncFarm.stream``."""
         return loop.iterate_blocking(self.core.stream(prompt, **options))
 
-    def events(self, request: ChatRequest) -> Iterator[Event]:
+    def events(self, request: ChatRequest) -> Generator[Event, None, None]:
         """See ``AsyncFarm.events``."""
         return loop.iterate_blocking(self.core.events(request))
 
@@ -200,9 +205,13 @@ class Farm:
         """See ``AsyncFarm.list_models``."""
         return loop.run_blocking(self.core.list_models())
 
-    def load(self, model: str | None = None) -> Iterator[LoadProgress]:
+    def load(self, model: str | None = None) -> Generator[LoadProgress, None, None]:
         """See ``AsyncFarm.load``."""
         return loop.iterate_blocking(self.core.load(model))
+
+    def pull(self, model: str | None = None) -> Generator[LoadProgress, None, None]:
+        """See ``AsyncFarm.pull``."""
+        return loop.iterate_blocking(self.core.pull(model))
 
     def unload(self, model: str | None = None) -> bool:
         """See ``AsyncFarm.unload``."""

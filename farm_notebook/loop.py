@@ -11,18 +11,21 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import contextvars
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 __all__ = ["at_shutdown", "get_loop", "iterate", "iterate_blocking", "run", "run_blocking"]
 
 T = TypeVar("T")
 
-POLL_S = 0.1  # not every platform lets a signal interrupt a lock wait, so waits are cut short
+# Waits are cut short for the sake of Ctrl-C: not every platform lets a signal end a lock wait, and in a
+# notebook kernel (ipykernel 7.4) a signal that finds the event loop asleep is noticed when it next wakes.
+POLL_S = 0.05
 LET_GO_S = 5.0  # how long cancelled work may take to close its connections
 SHUTDOWN_S = 3.0
 
@@ -30,6 +33,7 @@ _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
 _closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+_open_tasks: set[asyncio.Task[Any]] = set()  # of callers outside; touched on the loop only
 
 
 def get_loop() -> asyncio.AbstractEventLoop:
@@ -38,9 +42,19 @@ def get_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
-            _thread = threading.Thread(target=_loop.run_forever, name="farm-loop", daemon=True)
+            _thread = threading.Thread(target=_serve, args=(_loop,), name="farm-loop", daemon=True)
             _thread.start()
         return _loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop until it is stopped; a task's ``SystemExit`` is its caller's and must not end it."""
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue
+        return
 
 
 def at_shutdown(closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -55,10 +69,11 @@ async def run(work: Coroutine[Any, Any, T]) -> T:
     job = _Job(work)
     waiter = asyncio.wrap_future(job.outcome)
     try:
-        return await asyncio.shield(waiter)
-    except asyncio.CancelledError:
+        while not waiter.done():
+            await asyncio.wait([waiter], timeout=POLL_S)
+        return waiter.result()
+    finally:
         await _release(job, waiter)
-        raise
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
@@ -90,16 +105,20 @@ async def iterate(events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
     waiter = asyncio.wrap_future(job.outcome)
     try:
         while not buffer.is_exhausted:
-            await arrived.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await arrived.wait()
             arrived.clear()
             while buffer.items:
                 yield buffer.items.popleft()
-        await asyncio.shield(waiter)
+        while not waiter.done():
+            await asyncio.wait([waiter], timeout=POLL_S)
+        waiter.result()
     finally:
         await _release(job, waiter)
 
 
-def iterate_blocking(events: AsyncGenerator[T, None]) -> Iterator[T]:
+def iterate_blocking(events: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """Pass on the items of a generator that runs on the farm's loop to a plain thread."""
     arrived = threading.Event()
     buffer: _Buffer[T] = _Buffer(arrived.set)
@@ -140,18 +159,21 @@ class _Job(Generic[T]):
 
     def cancel_and_wait(self) -> None:
         """Stop the coroutine if it still runs, and wait until its connections are closed."""
-        if not self.outcome.done():
+        if not self.outcome.done() and self._loop is _loop:  # in a forked child it is the parent's work
             self.cancel()
-            concurrent.futures.wait([self.outcome], LET_GO_S)
+            if threading.current_thread() is not _thread:  # where the garbage collector may drop a stream
+                concurrent.futures.wait([self.outcome], LET_GO_S)
 
     def _start(self, work: Coroutine[Any, Any, T], context: contextvars.Context) -> None:
         self._task = self._loop.create_task(work, context=context)
+        _open_tasks.add(self._task)
         self._task.add_done_callback(self._settle)
 
     def _settle(self, task: asyncio.Task[T]) -> None:
+        _open_tasks.discard(task)
         if task.cancelled():
             self.outcome.set_exception(asyncio.CancelledError())
-        elif error := task.exception():
+        elif (error := task.exception()) is not None:
             self.outcome.set_exception(error)
         else:
             self.outcome.set_result(task.result())
@@ -174,9 +196,8 @@ class _Buffer(Generic[T]):
         """Move every item into the buffer; close the generator whatever happens."""
         try:
             async for item in events:
-                was_empty = not self.items
                 self.items.append(item)
-                if was_empty:
+                if len(self.items) == 1:  # asked after the append: the reader may just have taken the rest
                     self._wake()
         finally:
             try:
@@ -198,9 +219,18 @@ async def _release(job: _Job[Any], waiter: asyncio.Future[Any]) -> None:
 def _shut_down() -> None:
     if _loop is None or _loop.is_closed():
         return
-    for closer in reversed(_closers):
+    for closer in (*_closers, _leave_open_tasks)[::-1]:
         concurrent.futures.wait([_Job(closer()).outcome], SHUTDOWN_S)
     _loop.call_soon_threadsafe(_loop.stop)
+
+
+async def _leave_open_tasks() -> None:
+    """Cancel what callers left unfinished, so that its connections close before the closers run."""
+    left = _open_tasks - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=SHUTDOWN_S)
 
 
 def _forget_after_fork() -> None:
@@ -208,6 +238,7 @@ def _forget_after_fork() -> None:
     global _loop, _thread, _lock
     _loop, _thread, _lock = None, None, threading.Lock()
     _closers.clear()
+    _open_tasks.clear()
 
 
 atexit.register(_shut_down)

@@ -99,6 +99,14 @@ def _message(entry: ChatMessage | Mapping[str, str]) -> ChatMessage:
         )
     if not isinstance(entry.content, str):
         raise InvalidRequestError(f"A message's content is text, not {type(entry.content).__name__}.")
+    try:
+        entry.content.encode()
+    except UnicodeEncodeError as error:
+        half = entry.content[error.start]
+        raise InvalidRequestError(
+            f"Character {error.start} of the prompt, {half!r}, is half of a surrogate pair, which cannot "
+            "be sent. Was the text decoded with errors='surrogateescape'?"
+        ) from None
     return entry
 
 

@@ -35,8 +35,13 @@ _MATH = re.compile(r"(\$\$[^$]+\$\$|(?<![\\$])\$(?![\s$])[^$\n]*(?<!\s)\$(?!\d))
 _AUTOLINK = r"(?:https?://|mailto:)[^\s<>]*>"
 _TAG_START = re.compile(rf"(?<!\\)(\\*)<(?!{_AUTOLINK})(?=[a-zA-Z/!?])")
 _IMAGE = re.compile(r"(?:(?<![\\!])|(?<=\\!))!+(?=\[([^\[\]]{0,200}\]\()?)")
-_LINK_TARGET = re.compile(r"\](?=\(\s*(<?[^\s)>]{0,200}))")  # of an address, as far as a scheme can reach
-_DEFINITION = re.compile(r"\]:(?=\s*(\S{1,200}))")
+_LONGEST_START = 200  # characters of an address that are looked at: enough for any honest scheme
+_LINK_TARGET = re.compile(rf"\](?=\(\s*(<?[^\s)>]{{0,{_LONGEST_START}}}))")
+_BRACKET = re.compile(r"[\[\]]")
+_DEFINITION = re.compile(rf"\]:(?=\s*(\S{{1,{_LONGEST_START}}}))")
+
+_DEEPEST_BRACKET = 20
+_DEEPEST = 100  # the nesting up to which the parsers of front ends read on
 
 _CODE = -1
 _BETWEEN = -2
@@ -64,9 +69,22 @@ def safe_html(markup: str) -> str:
 
 
 @cache
-def _parser(*, html: bool, tables: bool = True) -> MarkdownIt:
-    """A parser that lets every address pass: which are safe is decided here."""
-    parser = MarkdownIt("commonmark", {"html": html}).enable("table" if tables else [])
+def _block_parser() -> MarkdownIt:
+    """A parser that only tells the blocks apart, and knows none of HTML."""
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEEPEST}).enable("table")
+    parser.core.ruler.disable("inline")
+    return _trusting(parser)
+
+
+@cache
+def _whole_parser(*, tables: bool) -> MarkdownIt:
+    """A parser as front ends have them, with all HTML."""
+    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": _DEEPEST})
+    return _trusting(parser.enable("table") if tables else parser)
+
+
+def _trusting(parser: MarkdownIt) -> MarkdownIt:
+    """The parser letting every address pass: which are safe is decided here."""
     parser.validateLink = lambda url: True  # type: ignore[method-assign]  # its way to be configured
     return parser
 
@@ -78,7 +96,7 @@ def _lines_by_block(text: str) -> Iterator[tuple[int, str]]:
     """
     lines = _LINE.findall(text)
     blocks = [_BETWEEN] * len(lines)
-    for number, token in enumerate(_parser(html=False).parse(text)):
+    for number, token in enumerate(_block_parser().parse(text)):
         if token.type in ("fence", "code_block", "inline") and token.map:
             first, end = token.map
             for line in range(first, min(end, len(lines))):
@@ -113,12 +131,27 @@ def _code_spans(text: str) -> Iterator[tuple[int, int]]:
 def _neutralise(text: str) -> str:
     text = _LINK_TARGET.sub(lambda m: "]" if _is_safe_url(m[1]) else "]\\", text)
     text = _DEFINITION.sub(lambda m: "]:" if _is_safe_url(m[1]) else "]\\:", text)
+    text = _without_deep_brackets(text)
     text = _IMAGE.sub(lambda m: r"\!" * (len(m[0]) - (m[1] is not None)), text)
     pieces = _MATH.split(text)
     pieces[::2] = (_TAG_START.sub(_as_entity, piece) for piece in pieces[::2])
     # A front end takes formulas out before it reads Markdown and would show an entity as it is written.
     pieces[1::2] = (_TAG_START.sub(r"\1< ", piece) for piece in pieces[1::2])
     return "".join(pieces)
+
+
+def _without_deep_brackets(text: str) -> str:
+    """Brackets beyond any sane nesting as entities: a parser takes time with each level of them."""
+    if text.count("[") <= _DEEPEST_BRACKET:
+        return text
+    depth = 0
+
+    def shown(bracket: re.Match[str]) -> str:
+        nonlocal depth
+        depth = depth + 1 if bracket[0] == "[" else max(0, depth - 1)
+        return "&#91;" if bracket[0] == "[" and depth > _DEEPEST_BRACKET else bracket[0]
+
+    return _BRACKET.sub(shown, text)
 
 
 def _as_entity(tag_start: re.Match[str]) -> str:
@@ -129,17 +162,17 @@ def _as_entity(tag_start: re.Match[str]) -> str:
 def _is_safe_url(url: str) -> bool:
     """A relative address, or one with an allowed scheme, however it is disguised."""
     bare = _IGNORED_IN_URLS.sub("", html.unescape(html.unescape(url)).replace("\\", "")).lstrip("<")
-    scheme = _SCHEME.match(bare)
-    return scheme is None or scheme[1].lower() in _ALLOWED_SCHEMES
+    if scheme := _SCHEME.match(bare):
+        return scheme[1].lower() in _ALLOWED_SCHEMES
+    return len(url) < _LONGEST_START or bool(re.search("[/?]", bare))  # behind which no scheme can come
 
 
 def _is_inert(text: str) -> bool:
     """Whether parsers, with tables or without, find nothing in a Markdown text that could act."""
-    return all(
-        _is_inert_token(token)
-        for tables in (True, False)
-        for token in _parser(html=True, tables=tables).parse(text)
-    )
+    tokens = _whole_parser(tables=True).parse(text)
+    if any(token.type == "table_open" for token in tokens):
+        tokens += _whole_parser(tables=False).parse(text)
+    return all(_is_inert_token(token) for token in tokens)
 
 
 def _is_inert_token(token: Token) -> bool:

@@ -216,7 +216,11 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a provider says of one of its models; ``None`` where it does not say."""
+    """What a provider says of one of its models; ``None`` where it does not say.
+
+    ``available`` models answer without a fetch, ``loaded`` ones at once; ``location`` is the file of a
+    model that is on this machine.
+    """
 
     ref: ModelRef
     size_bytes: int | None = None
@@ -225,6 +229,7 @@ class ModelInfo:
     license: str | None = None
     available: bool = False
     loaded: bool = False
+    location: str | None = None
     description: str = ""
 
 

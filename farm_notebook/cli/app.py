@@ -94,7 +94,7 @@ def chat(
     stream: Annotated[bool, typer.Option(help="Write the answer as it arrives.")] = True,
     footer: Annotated[
         bool | None,
-        typer.Option(help="Model, tokens and speed on stderr. [default: on a terminal]", show_default=False),
+        typer.Option(help="Model, tokens and speed on stderr; by default on a terminal.", show_default=False),
     ] = None,
 ) -> None:
     """Ask a model. The answer, and nothing else, goes to stdout."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
-from typing import cast
 
 from farm_notebook import loop
 from farm_notebook.cli.terminal import ProgressLine, emit, emit_json, is_terminal, note
@@ -13,7 +12,7 @@ from farm_notebook.errors import FarmError, InterruptedReply, InvalidRequestErro
 from farm_notebook.farm import Farm
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.request import Options
-from farm_notebook.types import Event, FinishReason, TextDelta
+from farm_notebook.types import FinishReason, TextDelta
 
 __all__ = ["chat", "follow", "read_prompt"]
 
@@ -78,8 +77,7 @@ def follow(farm: Farm, builder: ReplyBuilder, on_text: Callable[[str], None] | N
         builder: Says what is asked, and gets every event.
         on_text: Called with each piece of the text as it arrives.
     """
-    events = cast(Generator[Event, None, None], farm.events(builder.request))
-    with closing(events), ProgressLine() as progress:
+    with closing(farm.events(builder.request)) as events, ProgressLine() as progress:
         for event in events:
             builder.add(event)
             progress.show(event)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
 from contextlib import closing
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.filesize import decimal
 from rich.table import Table
 
-from farm_notebook import loop
 from farm_notebook.cli.terminal import ProgressLine, console, emit, emit_json
-from farm_notebook.config import load_config
 from farm_notebook.farm import Farm
-from farm_notebook.models.catalog import lookup
-from farm_notebook.models.fetch import fetch, is_present, local_path
 from farm_notebook.router import resolve
-from farm_notebook.types import LoadProgress, ModelInfo
+from farm_notebook.types import ModelInfo
 
 __all__ = ["list_models", "pull"]
 
@@ -46,30 +40,25 @@ def list_models(*, as_json: bool) -> None:
 
 
 def pull(name: str) -> None:
-    """Fetch a model's file, without loading it, and say where it is.
+    """Fetch a model's files, without loading it, and say where they are.
 
     Args:
-        name: A model of the catalogue, as in ``router.resolve``. A path to a local file is here already.
+        name: As in ``router.resolve``. The path of a local file is here already.
 
     Raises:
         ModelNotFoundError: No such model.
         FetchError: It could not be fetched.
     """
-    config = load_config()
-    ref = resolve(name, config)
-    if ref.model.endswith(".gguf") and Path(ref.model).expanduser().is_file():
-        emit(f"{ref} is a local file already: {Path(ref.model).expanduser().resolve()}", end="\n")
-        return
-    model = lookup(ref.model)
-    path = local_path(model, config)
-    if is_present(model, config):
-        emit(f"{ref} is already here ({decimal(model.size_bytes)}): {path}", end="\n")
-        return
-    fetching = cast(Generator[LoadProgress, None, None], loop.iterate_blocking(fetch(model, config)))
-    with closing(fetching), ProgressLine() as progress:
-        for event in fetching:
+    farm = Farm()
+    ref = resolve(name, farm.config)
+    verb = "is already here"
+    with closing(farm.pull(name)) as pulling, ProgressLine() as progress:
+        for event in pulling:
+            verb = "fetched"
             progress.show(event)
-    emit(f"{ref} fetched ({decimal(model.size_bytes)}): {path}", end="\n")
+    info = next((info for info in farm.list_models() if info.ref == ref), ModelInfo(ref, location=ref.model))
+    size = f" ({decimal(info.size_bytes)})" if info.size_bytes is not None else ""
+    emit(f"{ref} {verb}{size}: {info.location}", end="\n")
 
 
 def _row(info: ModelInfo) -> tuple[str, ...]:

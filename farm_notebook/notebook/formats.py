@@ -8,6 +8,8 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, TypeAlias
 
+from markdown_it import MarkdownIt
+
 from farm_notebook.notebook.options import FormatName
 from farm_notebook.notebook.segments import split_lines, split_markdown
 from farm_notebook.reply import Reply
@@ -17,9 +19,6 @@ __all__ = ["FORMATS", "Bundle", "Format", "fenced_code"]
 
 Bundle: TypeAlias = dict[str, Any]
 
-_FENCE = re.compile(
-    r"^[ ]{0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ ]{0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S
-)
 _MATH_DELIMITERS = re.compile(r"^\s*(?:\$\$|\\\[|\\\(|\$)(.*?)(?:\$\$|\\\]|\\\)|\$)\s*$", re.S)
 
 
@@ -129,7 +128,8 @@ FORMATS: dict[FormatName, Format] = {
 
 def fenced_code(text: str) -> str:
     """The content of the answer's fenced blocks, joined by a blank line; the whole text where it has none."""
-    blocks = [match[3].rstrip("\n") for match in _FENCE.finditer(text)]
+    tokens = MarkdownIt("commonmark").parse(text)
+    blocks = [token.content.rstrip("\n") for token in tokens if token.type == "fence"]
     return "\n\n".join(blocks) if blocks else text.strip()
 
 

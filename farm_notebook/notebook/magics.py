@@ -150,7 +150,7 @@ class FarmMagics(Magics):
         self.just_shown = reply
         if options.out:
             self._shell.user_ns[options.out] = reply
-        if not options.no_history:
+        if not options.no_history and reply.text:
             self.threads.add(options.thread, turn.prompt, reply.text)
         if options.format == "code" and not reply.is_partial:
             from farm_notebook.notebook.formats import fenced_code

@@ -6,7 +6,6 @@ import argparse
 import difflib
 import keyword
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +20,8 @@ FormatName = Literal["markdown", "text", "code", "json", "html", "math"]
 DEFAULT_THREAD = "notebook"
 
 _TOKEN = re.compile(r"""\s*((?:[^\s"']|"(?:\\.|[^"\\])*"|'[^']*')+)(?=\s|$)""")
+_QUOTED = re.compile(r""""((?:\\.|[^"\\])*)"|'([^']*)'""")
+_GLUED_NUMBER = re.compile(r"(-t)(-?[0-9.]\S*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +117,15 @@ def _split(line: str, parser: _Parser) -> tuple[list[str], str]:
     actions = parser._option_string_actions  # argparse has no public table of its options
     arguments: list[str] = []
     position = 0
-    while (token := _TOKEN.match(line, position)) or line[position:].strip():
-        if token is None or not (word := token[1]).startswith("-"):
-            break
-        position = token.end()
-        if word == "--":
+    while (rest := line[position:].lstrip()).startswith("-"):
+        token = _TOKEN.match(line, position)
+        word = token[1] if token else rest.split()[0]
+        if token and word == "--":
+            position = token.end()
             break
         name = word.partition("=")[0]
+        if name not in actions and (glued := _GLUED_NUMBER.fullmatch(word)):
+            name, word = glued[1], f"{glued[1]}={glued[2]}"
         if name not in actions:
             close = difflib.get_close_matches(name, actions, n=1)
             raise InvalidRequestError(
@@ -130,18 +133,22 @@ def _split(line: str, parser: _Parser) -> tuple[list[str], str]:
                 + (f" Did you mean {close[0]}?" if close else f" Valid: {', '.join(sorted(actions))}.")
                 + " Put -- before a prompt that begins with a dash."
             )
+        value = token
+        if token and "=" not in word and actions[name].nargs != 0:
+            value = _TOKEN.match(line, token.end())
+            word = f"{name}={value[1]}" if value else name
+        if value is None:
+            raise InvalidRequestError(f"{name} needs a value, with its quotes closed: {line.strip()!r}.")
+        # Joined with "=", so that a value that begins with a dash is still a value.
         arguments.append(_unquote(word))
-        if "=" not in word and actions[name].nargs != 0:
-            value = _TOKEN.match(line, position)
-            if value is None:
-                raise InvalidRequestError(f"{name} needs a value, with its quotes closed: {line.strip()!r}.")
-            # Joined with "=", so that a value that begins with a dash is still a value.
-            arguments[-1] = (
-                f"{name}={_unquote(value[1])}" if name.startswith("--") else f"{name}{_unquote(value[1])}"
-            )
-            position = value.end()
+        position = value.end()
     return arguments, line[position:].strip()
 
 
 def _unquote(word: str) -> str:
-    return "".join(shlex.split(word))
+    """A word without its quotes; only ``"`` and a backslash are escaped, and only between double quotes."""
+    return _QUOTED.sub(lambda quoted: _unescape(quoted[1]) if quoted[2] is None else quoted[2], word)
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r'\\(["\\])', r"\1", text)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from farm_notebook.config import FarmConfig
+from farm_notebook.errors import InvalidRequestError
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.types import (
     ChatRequest,
@@ -64,6 +65,15 @@ class AIProvider(ABC):
     @abstractmethod
     def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
         """Make a model ready; a model that is ready yields nothing."""
+
+    async def pull_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
+        """Bring a model's files to this machine without loading them; files that are here yield nothing.
+
+        Raises:
+            InvalidRequestError: This provider's models are not files of this machine.
+        """
+        raise InvalidRequestError(f"{self.name} has no files to pull; {self.name}:{model} runs elsewhere.")
+        yield  # type: ignore[unreachable]  # what makes this a generator
 
     @abstractmethod
     async def unload_model(self, model: str) -> bool:

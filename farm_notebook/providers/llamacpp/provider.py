@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+import os
+import re
+from collections.abc import AsyncGenerator, Sequence, Set
 from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, ClassVar
 import httpx2
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import FarmError, ModelNotFoundError, ProviderConnectionError
+from farm_notebook.errors import ContextLengthError, FarmError, ModelNotFoundError, ProviderConnectionError
 from farm_notebook.models.catalog import CATALOG, lookup
 from farm_notebook.models.digest import file_digest
 from farm_notebook.models.fetch import fetch, is_present, local_path
@@ -35,6 +37,7 @@ __all__ = ["LlamaCppProvider"]
 
 EMBEDDING_BATCH_TOKENS = 2048  # a text is embedded in one piece, so this is the longest text
 EMBEDDING_BATCH_TEXTS = 32  # texts a request, so that a cancel is noticed between two
+_TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large to process.*batch size: (\d+)")
 
 
 class LlamaCppProvider(AIProvider):
@@ -56,7 +59,7 @@ class LlamaCppProvider(AIProvider):
         yield Started(request.ref)
         try:
             async with self._http.stream(
-                "POST", server.base_url + path, json=_body(request), headers=server.headers
+                "POST", server.base_url + path, json=self._body(request), headers=server.headers
             ) as response:
                 if response.status_code != httpx2.codes.OK:
                     raise wire_error(_json(await response.aread()), request.ref, response.status_code)
@@ -68,7 +71,7 @@ class LlamaCppProvider(AIProvider):
 
     async def embed(self, texts: Sequence[str], model: str) -> Embeddings:
         ref = ModelRef(self.name, model)
-        async for _ in self._fetch(model):
+        async for _ in self.pull_model(model):
             pass
         server = await self._supervisor.ensure(self._spec(model, embedding=True))
         vectors: list[tuple[float, ...]] = []
@@ -83,7 +86,7 @@ class LlamaCppProvider(AIProvider):
                 raise await self._broken(server, ref, error) from error
             body = _json(response.content)
             if response.status_code != httpx2.codes.OK:
-                raise wire_error(body, ref, response.status_code)
+                raise _too_long(body, ref) or wire_error(body, ref, response.status_code)
             rows = sorted(body["data"], key=lambda row: row["index"])
             vectors += [tuple(row["embedding"]) for row in rows]
             usage = usage_of(body.get("usage"))
@@ -102,17 +105,21 @@ class LlamaCppProvider(AIProvider):
                 license=model.license,
                 available=is_present(model, self.config),
                 loaded=path in loaded,
+                location=str(path) if is_present(model, self.config) else None,
                 description=model.description,
             )
             for path, model in known.items()
         ]
         for path in sorted(loaded - set(known)):
             ref = ModelRef(self.name, str(path))
-            infos.append(ModelInfo(ref, size_bytes=path.stat().st_size, available=True, loaded=True))
+            size = path.stat().st_size if path.is_file() else None  # it may be deleted by now
+            infos.append(
+                ModelInfo(ref, size_bytes=size, available=size is not None, loaded=True, location=str(path))
+            )
         return infos
 
     async def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
-        async with aclosing(self._fetch(model)) as fetching:
+        async with aclosing(self.pull_model(model)) as fetching:
             async for progress in fetching:
                 yield progress
         spec = self._spec(model)
@@ -123,8 +130,16 @@ class LlamaCppProvider(AIProvider):
         await self._supervisor.ensure(spec)
         yield LoadProgress("load", size, size)
 
+    async def pull_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
+        if model not in CATALOG:
+            self._path(model)  # says what is wrong with a name that is neither
+        else:
+            async with aclosing(fetch(CATALOG[model], self.config)) as fetching:
+                async for progress in fetching:
+                    yield progress
+
     async def unload_model(self, model: str) -> bool:
-        return await self._supervisor.stop(self._path(model))
+        return await self._supervisor.stop(self._path(model, or_in=self._supervisor.paths()))
 
     async def health_check(self) -> ProviderStatus:
         if find_spec("xllamacpp") is None:
@@ -137,7 +152,7 @@ class LlamaCppProvider(AIProvider):
             self.name,
             healthy=not self.config.offline,
             detail="no model fetched yet" + (", and FARM_OFFLINE is set" if self.config.offline else ""),
-            fix=f"farm pull {self.name}:{default}",
+            fix=f"{'unset FARM_OFFLINE, then ' * self.config.offline}farm pull {self.name}:{default}",
         )
 
     async def digest(self, model: str) -> str | None:
@@ -159,18 +174,28 @@ class LlamaCppProvider(AIProvider):
             self._client = httpx2.AsyncClient(trust_env=False, timeout=timeout)
         return self._client
 
-    async def _fetch(self, model: str) -> AsyncGenerator[LoadProgress, None]:
-        if model in CATALOG:
-            async with aclosing(fetch(CATALOG[model], self.config)) as fetching:
-                async for progress in fetching:
-                    yield progress
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        """The request in llama.cpp's dialect.
 
-    def _path(self, model: str) -> Path:
-        """The file of a model: a local path where it looks like one, else the catalogue's."""
+        Progress on the prompt is asked for because sending it is when the server notices that the caller
+        left. With a seed the prompt cache is off: what it holds changes the last bits of the arithmetic,
+        and with them now and then a token.
+        """
+        defaults = {"max_tokens": self.config.llamacpp.max_tokens}
+        dialect = {"return_progress": True, "cache_prompt": request.seed is None}
+        return defaults | request_body(request) | dialect
+
+    def _path(self, model: str, *, or_in: Set[Path] = frozenset()) -> Path:
+        """The file of a model: a local path where it looks like one, else the catalogue's.
+
+        Args:
+            model: A name of the catalogue or a path.
+            or_in: Paths that may be missing: a loaded file may be deleted by now.
+        """
         if not model.endswith(".gguf"):
             return local_path(lookup(model), self.config)
-        path = Path(model).expanduser().resolve()
-        if not path.is_file():
+        path = Path(os.path.expanduser(model)).resolve()  # pathlib's own raises on an unknown ~user
+        if not path.is_file() and path not in or_in:
             raise ModelNotFoundError(f"There is no file {model!r} (looked for {str(path)!r}).")
         return path
 
@@ -195,14 +220,18 @@ class LlamaCppProvider(AIProvider):
         )
 
 
-def _body(request: ChatRequest) -> dict[str, Any]:
-    """The request in llama.cpp's dialect.
-
-    Progress on the prompt is asked for because sending it is when the server notices that the caller
-    left. With a seed the prompt cache is off: what it holds changes the last bits of the arithmetic,
-    and with them now and then a token.
-    """
-    return request_body(request) | {"return_progress": True, "cache_prompt": request.seed is None}
+def _too_long(body: Any, ref: ModelRef) -> FarmError | None:
+    """The error for a text longer than one batch, which llama.cpp reports as a fault of the server."""
+    found = _TOO_LARGE.search(str(body))
+    if not found:
+        return None
+    tokens, limit = int(found[1]), int(found[2])
+    return ContextLengthError(
+        f"{ref}: a text of {tokens} tokens is too long to embed; at most {limit} fit.",
+        provider=ref.provider,
+        tokens=tokens,
+        limit=limit,
+    )
 
 
 def _json(content: bytes) -> Any:

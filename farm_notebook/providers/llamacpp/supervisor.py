@@ -17,7 +17,13 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from farm_notebook.errors import BackendCrashedError, LoadError, MissingExtraError, ProviderTimeoutError
+from farm_notebook.errors import (
+    BackendCrashedError,
+    LoadError,
+    MissingExtraError,
+    ProviderConnectionError,
+    ProviderTimeoutError,
+)
 
 __all__ = ["LlamaServer", "ServerSpec", "Supervisor"]
 
@@ -55,6 +61,7 @@ class LlamaServer:
         self.base_url = ""
         self._key = secrets.token_urlsafe(32)
         self._process: asyncio.subprocess.Process | None = None
+        self._is_stopped = False
         self._log: deque[str] = deque(maxlen=KEPT_LOG_LINES)
         self._log_reader: asyncio.Task[None] | None = None
 
@@ -96,6 +103,8 @@ class LlamaServer:
         assert process.stderr
         self._log_reader = asyncio.create_task(self._read_log(process.stderr))
         try:
+            if self._is_stopped:  # while the process was being made
+                await self.stop()
             process.stdin.write(json.dumps(self.spec.as_settings(self._key)).encode() + b"\n")
             async with asyncio.timeout(timeout_s):
                 answer = await process.stdout.readline()
@@ -119,7 +128,8 @@ class LlamaServer:
         self.base_url = f"http://127.0.0.1:{report['port']}"
 
     async def stop(self) -> None:
-        """End the child now; nothing in it needs saving."""
+        """End the child now, or as soon as there is one; nothing in it needs saving."""
+        self._is_stopped = True
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -185,7 +195,9 @@ class Supervisor:
     def __init__(self, start_timeout_s: float) -> None:
         self._start_timeout_s = start_timeout_s
         self._servers: dict[ServerSpec, LlamaServer] = {}
-        self._starting: dict[ServerSpec, asyncio.Lock] = {}
+        self._starting: dict[ServerSpec, LlamaServer] = {}
+        self._start_locks: dict[ServerSpec, asyncio.Lock] = {}
+        self._is_closed = False
 
     def running(self, spec: ServerSpec) -> LlamaServer | None:
         """The child for a spec, if it is up."""
@@ -193,12 +205,21 @@ class Supervisor:
         return server if server and server.is_running else None
 
     async def ensure(self, spec: ServerSpec) -> LlamaServer:
-        """The child for a spec, started if need be; concurrent callers share one start."""
-        async with self._starting.setdefault(spec, asyncio.Lock()):
+        """The child for a spec, started if need be; concurrent callers share one start.
+
+        Raises:
+            ProviderConnectionError: The farm was closed before the child was up.
+        """
+        async with self._start_locks.setdefault(spec, asyncio.Lock()):
             if server := self.running(spec):
                 return server
-            server = LlamaServer(spec)
-            await server.start(self._start_timeout_s)
+            self._require_open(spec)
+            server = self._starting[spec] = LlamaServer(spec)
+            try:
+                await server.start(self._start_timeout_s)
+            finally:
+                del self._starting[spec]
+            self._require_open(spec)
             self._servers[spec] = server
             return server
 
@@ -207,15 +228,24 @@ class Supervisor:
         return {spec.path for spec, server in self._servers.items() if server.is_running}
 
     async def stop(self, path: Path) -> bool:
-        """End every child that has this model file loaded; whether there was one."""
+        """End every child that has this model file loaded or loads it; whether there was one."""
         specs = [spec for spec in self._servers if spec.path == path]
         servers = [self._servers.pop(spec) for spec in specs]
-        was_running = any(server.is_running for server in servers)
-        await asyncio.gather(*(server.stop() for server in servers))
-        return was_running
+        starting = [server for spec, server in self._starting.items() if spec.path == path]
+        was_there = bool(starting) or any(server.is_running for server in servers)
+        await asyncio.gather(*(server.stop() for server in (*servers, *starting)))
+        return was_there
 
     async def stop_all(self) -> None:
-        """End every child."""
-        servers = list(self._servers.values())
+        """End every child, those that are still loading too, and start none any more."""
+        self._is_closed = True
+        servers = [*self._servers.values(), *self._starting.values()]
         self._servers.clear()
         await asyncio.gather(*(server.stop() for server in servers))
+
+    def _require_open(self, spec: ServerSpec) -> None:
+        if self._is_closed:
+            raise ProviderConnectionError(
+                f"The farm was closed before {spec.path.name} was loaded. Make the call again.",
+                provider=PROVIDER,
+            )
