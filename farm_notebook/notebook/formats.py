@@ -88,9 +88,11 @@ class JsonFormat(Format):
         text = fenced_code(reply.text)
         try:
             value = json.loads(text)
-        except ValueError:
+            pretty = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+            pretty.encode()  # Python reads NaN and half characters too, which no message can carry
+        except (ValueError, RecursionError):
             return {"text/plain": f"{reply.text}\n\nNot JSON. {reply.footer}"}
-        return {"application/json": value, "text/plain": json.dumps(value, indent=2, ensure_ascii=False)}
+        return {"application/json": value, "text/plain": pretty}
 
 
 class HtmlFormat(Format):
@@ -111,8 +113,8 @@ class MathFormat(Format):
         formula = fenced_code(reply.text).strip()
         if delimited := _MATH_DELIMITERS.match(formula):
             formula = delimited[1].strip()
-        # A lone $ would end the formula and hand the rest to the page as text.
-        formula = re.sub(r"(?<!\\)\$", "", formula)
+        # A lone $ would end the formula and hand the rest to the page as text; a last \ would not let it end.
+        formula = re.sub(r"(\\.)|[\\$]", r"\1", formula, flags=re.S)
         return {"text/latex": f"$\\displaystyle {formula}$", "text/plain": f"{formula}\n\n{reply.footer}"}
 
 
