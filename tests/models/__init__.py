@@ -1,0 +1,1 @@
+"""Tests of the catalogue, of digests, and of fetching a model's file."""
