@@ -13,7 +13,7 @@ from typing import Any
 import platformdirs
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from farm_notebook.errors import ConfigError
 
@@ -126,6 +126,22 @@ def load_config(overrides: Mapping[str, Any] | None = None) -> FarmConfig:
         return FarmConfig(**overrides)
     except ValidationError as error:
         raise ConfigError(_explain(error, overrides)) from None
+    except SettingsError:
+        raise ConfigError(_explain_sections()) from None
+
+
+def _explain_sections() -> str:
+    """One sentence for each variable that should hold a whole section as JSON, and does not."""
+    sentences = []
+    for name, field in FarmConfig.model_fields.items():
+        section, variable = field.annotation, f"{ENV_PREFIX}{name.upper()}"
+        if isinstance(section, type) and issubclass(section, _Section) and (text := os.environ.get(variable)):
+            example = next(iter(section.model_fields)).upper()
+            sentences.append(
+                f"{variable}={text!r} is not valid: it takes a JSON object; or set one setting, as in "
+                f"{variable}__{example}."
+            )
+    return " ".join(sentences)
 
 
 def _explain(error: ValidationError, overrides: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ models; these live on the farm's own event loop, so that any thread and any othe
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -16,7 +17,7 @@ from typing_extensions import Unpack
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig, load_config
-from farm_notebook.errors import ProviderError
+from farm_notebook.errors import IncompleteStreamError, ProviderError
 from farm_notebook.pipeline import compose
 from farm_notebook.pipeline.meter import meter
 from farm_notebook.pipeline.timers import timers
@@ -29,6 +30,7 @@ from farm_notebook.types import (
     ChatRequest,
     Embeddings,
     Event,
+    Finished,
     LoadProgress,
     ModelInfo,
     ProviderStatus,
@@ -54,8 +56,10 @@ class _Providers:
     async def aclose(self) -> None:
         made = list(self._made.values())
         self._made.clear()
-        for provider in made:
-            await provider.aclose()
+        outcomes = await asyncio.gather(*(provider.aclose() for provider in made), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
 
 class AsyncFarm:
@@ -160,9 +164,15 @@ class AsyncFarm:
         return builder.build()
 
     async def _dispatch(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """Ask the provider; a stream that ends without its finish mark did not succeed."""
+        event: Event | None = None
         async with aclosing(self._providers.get(request.ref.provider).stream(request)) as events:
             async for event in events:
                 yield event
+        if not isinstance(event, Finished):
+            raise IncompleteStreamError(
+                f"The answer of {request.ref} ended without its finish mark.", provider=request.ref.provider
+            )
 
 
 class Farm:

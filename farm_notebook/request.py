@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypedDict, get_args, runtime_checkable
 
 from farm_notebook.config import FarmConfig
@@ -60,7 +61,7 @@ def build_request(
         )
     messages = _messages(prompt)
     if system := options.get("system"):
-        messages = (ChatMessage("system", system), *messages)
+        messages = (_message(ChatMessage("system", system)), *messages)
     if kind == "completion" and len(messages) != 1:
         raise InvalidRequestError("A completion takes one prompt: no conversation and no system message.")
     return ChatRequest(
@@ -68,7 +69,7 @@ def build_request(
         messages=messages,
         kind=kind,
         temperature=_number(options, "temperature", minimum=0),
-        top_p=_number(options, "top_p", minimum=0, maximum=1),
+        top_p=_number(options, "top_p", minimum=0, maximum=1, above_minimum=True),
         max_tokens=_integer(options, "max_tokens", minimum=1),
         seed=_integer(options, "seed", minimum=0),
         stop=_stop(options.get("stop")),
@@ -79,6 +80,8 @@ def build_request(
 def _messages(prompt: Prompt) -> tuple[ChatMessage, ...]:
     if isinstance(prompt, str):
         prompt = (ChatMessage("user", prompt),)
+    if not isinstance(prompt, Iterable):
+        raise InvalidRequestError(f"{prompt!r} is not a prompt. Valid: text, or a list of messages.")
     messages = tuple(_message(entry) for entry in prompt)
     if not messages or not messages[-1].content.strip():
         raise InvalidRequestError("The prompt is empty. Write what to ask.")
@@ -110,14 +113,23 @@ def _message(entry: ChatMessage | Mapping[str, str]) -> ChatMessage:
     return entry
 
 
-def _number(options: Options, name: str, *, minimum: float, maximum: float | None = None) -> float | None:
+def _number(
+    options: Options,
+    name: str,
+    *,
+    minimum: float,
+    maximum: float = math.inf,
+    above_minimum: bool = False,
+) -> float | None:
     value = options.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidRequestError(f"{name}={value!r} is not a number.")
-    if not minimum <= value <= (value if maximum is None else maximum):
-        allowed = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    if not (math.isfinite(value) and minimum <= value <= maximum) or (above_minimum and value == minimum):
+        allowed = f"{'above' if above_minimum else 'at least'} {minimum}"
+        if math.isfinite(maximum):
+            allowed += f" and at most {maximum}"
         raise InvalidRequestError(f"{name}={value!r} is out of range; it must be {allowed}.")
     return value
 
@@ -131,7 +143,9 @@ def _integer(options: Options, name: str, *, minimum: int) -> int | None:
 
 
 def _stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    marks = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if stop is None:
+        return ()
+    marks = tuple(stop) if isinstance(stop, Iterable) and not isinstance(stop, str) else (stop,)
     for mark in marks:
         if not isinstance(mark, str) or not mark:
             raise InvalidRequestError(f"stop={mark!r} is not a stop string; it must be text, not empty.")

@@ -25,17 +25,19 @@ def resolve(name: str | None, config: FarmConfig) -> ModelRef:
         config: The settings.
 
     Raises:
-        InvalidRequestError: The name is empty, or names a provider without a model.
+        InvalidRequestError: The name is empty or no text, or names a provider without a model.
         UnknownProviderError: The configured default names no provider.
     """
     if name is None:
         return _split(config.model) or ModelRef(_default_provider(config), config.model)
+    if not isinstance(name, str):
+        raise InvalidRequestError(f"{name!r} is not a model's name. Name one, as in {config.model!r}.")
     name = name.strip()
     if not name:
         raise InvalidRequestError(f"The model's name is empty. Name one, as in {config.model!r}.")
-    if name in provider_names():
+    if (provider := name.rstrip(":/")) in provider_names():
         raise InvalidRequestError(
-            f"{name!r} is a provider; name one of its models too, as in '{name}:MODEL'. "
+            f"{provider!r} is a provider; name one of its models too, as in '{provider}:MODEL'. "
             "`farm models` lists them."
         )
     return _split(name) or ModelRef(_default_provider(config), name)

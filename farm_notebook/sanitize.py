@@ -23,7 +23,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-__all__ = ["safe_html", "safe_markdown"]
+__all__ = ["as_inline_text", "closed", "safe_html", "safe_markdown"]
 
 _ALLOWED_SCHEMES = frozenset({"http", "https", "mailto"})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
@@ -60,6 +60,19 @@ def safe_markdown(text: str) -> str:
         pieces.append(lines if block == _CODE else _safe_prose(lines, has_spans=block != _BETWEEN))
     safe = "".join(pieces)
     return safe if _is_inert(safe) else _as_text(text)
+
+
+def closed(text: str) -> str:
+    """Markdown whose last code block is closed, so that what is written below it stays outside."""
+    if "```" not in text and "~~~" not in text:
+        return text
+    last = _block_parser().parse(f"{text}\n\nbelow")[-1]
+    return f"{text}\n{last.markup}" if last.type == "fence" else text
+
+
+def as_inline_text(text: str) -> str:
+    """Plain text as Markdown and HTML that show just this text."""
+    return re.sub(r"([\\`*_\[\]$|~])", r"\\\1", html.escape(text))
 
 
 def safe_html(markup: str) -> str:

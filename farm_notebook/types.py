@@ -114,8 +114,10 @@ class ChatRequest:
             "digest": digest,
             "fingerprint_version": FINGERPRINT_VERSION,
         }
-        canonical = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        canonical = json.dumps(
+            fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=dict
+        )
+        return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

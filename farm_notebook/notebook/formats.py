@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from farm_notebook.notebook.options import FormatName
 from farm_notebook.notebook.segments import split_lines, split_markdown
 from farm_notebook.reply import Reply
-from farm_notebook.sanitize import safe_html, safe_markdown
+from farm_notebook.sanitize import as_inline_text, safe_html, safe_markdown
 
 __all__ = ["FORMATS", "Bundle", "Format", "fenced_code"]
 
@@ -76,7 +76,7 @@ class CodeFormat(Format):
     def final(self, reply: Reply) -> Bundle:
         code = fenced_code(reply.text)
         return {
-            "text/markdown": f"{_fence(code, 'python')}\n\n<small>{reply.footer}</small>",
+            "text/markdown": f"{_fence(code, 'python')}\n\n<small>{as_inline_text(reply.footer)}</small>",
             "text/plain": f"{code}\n\n{reply.footer}",
         }
 

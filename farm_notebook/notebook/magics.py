@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections import ChainMap
@@ -136,10 +135,12 @@ class FarmMagics(Magics):
     @contextlib.contextmanager
     def _outcome(self, turn: _Turn) -> Iterator[None]:
         """Keep what arrived, then let the cell end with it or with one line about why it is not whole."""
+        from asyncio import CancelledError  # the first request pays for it, not %load_ext
+
         with _one_line_errors():
             try:
                 yield
-            except (KeyboardInterrupt, asyncio.CancelledError):
+            except (KeyboardInterrupt, CancelledError):
                 raise InterruptedReply("You stopped the answer; what had arrived is kept.") from None
             finally:
                 if turn.answer.reply is not None:

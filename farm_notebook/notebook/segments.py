@@ -14,8 +14,7 @@ __all__ = ["split_lines", "split_markdown"]
 SOFT_LIMIT = 600  # characters from which a cut between blocks is looked for
 HARD_LIMIT = 1800  # characters from which a block is cut inside
 
-_FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})(.*)")
-_TABLE_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
+_FENCE = re.compile(r"[ ]{0,3}(`{3,}(?!.*`)|~{3,})(.*)")
 
 
 def split_lines(text: str) -> tuple[str, str] | None:
@@ -32,7 +31,7 @@ def split_markdown(text: str) -> tuple[str, str] | None:
     """Cut Markdown after its last finished block, or inside a block that has grown too long."""
     if len(text) < SOFT_LIMIT:
         return None
-    lines = text.splitlines(keepends=True)
+    lines = [f"{line}\n" for line in text.split("\n")[:-1]]  # the last one may still grow
     block_start, fence = _last_block(lines)
     end = sum(map(len, lines[:block_start]))
     if end >= SOFT_LIMIT // 2:
@@ -44,31 +43,37 @@ def split_markdown(text: str) -> tuple[str, str] | None:
 
 def _last_block(lines: list[str]) -> tuple[int, str]:
     """The line at which the unfinished last block starts, and its opening fence (empty if it is no fence)."""
-    start, fence = 0, ""
+    start, fence, fence_mark = 0, "", ""
     for index, line in enumerate(lines):
         mark = _FENCE.match(line)
         if fence:
-            if mark and mark[1].startswith(_FENCE.match(fence)[1]) and not mark[2].strip():  # type: ignore[index]  # a fence matches
+            if mark and mark[1].startswith(fence_mark) and not mark[2].strip():
                 start, fence = index + 1, ""
         elif mark:
-            start, fence = index, line
+            start, fence, fence_mark = index, line, mark[1]
         elif not line.strip():
             start = index + 1
     return start, fence
 
 
-def _cut_inside(text: str, block: list[str], fence: str) -> tuple[str, str] | None:
+def _cut_inside(text: str, block: list[str], fence: str) -> tuple[str, str]:
     end = text.rfind("\n") + 1
-    if fence:
-        if end <= len(text) - len("".join(block)) + len(fence):
-            return None
-        closing = _FENCE.match(fence)[1]  # type: ignore[index]  # a fence matches
-        return f"{text[:end]}{closing}\n", fence + text[end:]
-    if len(block) > 3 and _TABLE_RULE.fullmatch(block[1]):
-        return text[:end], "".join(block[:2]) + text[end:]
+    if mark := _FENCE.match(fence):
+        opening = fence if len(fence) < SOFT_LIMIT else f"{mark[1]}\n"
+        closing = f"{fence[: mark.end(1)]}\n"  # indented as the opening is: it may stand in a list
+        if len(block) == 1:  # a line of code without end
+            return f"{text}\n{closing}", opening
+        return text[:end] + closing, opening + text[end:]
+    header = "".join(block[:2])
+    if len(block) > 2 and _is_table_rule(block[1]) and len(header) < SOFT_LIMIT:
+        return text[:end], header + text[end:]
     if not end or len(text) - end > SOFT_LIMIT:
         end = _last_space(text)
     return text[:end], text[end:]
+
+
+def _is_table_rule(line: str) -> bool:
+    return "|" in line and "-" in line and not line.strip(" \t\r\n|:-")
 
 
 def _last_space(text: str) -> int:

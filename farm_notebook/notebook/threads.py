@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from farm_notebook.types import ChatMessage
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from farm_notebook.types import ChatMessage
 
 __all__ = ["Threads"]
 
@@ -21,6 +24,8 @@ class Threads:
 
     def add(self, name: str, prompt: str, answer: str) -> None:
         """Append one turn of the user and one of the model."""
+        from farm_notebook.types import ChatMessage  # the first answer pays for it, not %load_ext
+
         turn = (ChatMessage("user", prompt), ChatMessage("assistant", answer))
         self._messages[name] = self.history(name) + turn
 
