@@ -28,6 +28,8 @@ __all__ = ["as_inline_text", "closed", "safe_html", "safe_markdown"]
 _ALLOWED_SCHEMES = frozenset({"http", "https", "mailto"})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
 _IGNORED_IN_URLS = re.compile(r"[\x00-\x20\x7f-\xa0]")
+# Without one of these there is no tag, no link and no image: most answers need no parser.
+_SUSPICIOUS = re.compile(r"<[a-zA-Z/!?]|\]\(|\]:|!\[")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # CommonMark's; str.splitlines knows more
 _BACKTICKS = re.compile(r"`+")
 _SPAN_START = re.compile(r"\\[\\`]|`+")
@@ -52,7 +54,7 @@ def safe_markdown(text: str) -> str:
 
     Code blocks and code spans are left as they are: front ends show them as text.
     """
-    if not re.search(r"[<\]]", text):
+    if not _SUSPICIOUS.search(text):
         return text
     pieces: list[str] = []
     for block, group in groupby(_lines_by_block(text), key=lambda pair: pair[0]):

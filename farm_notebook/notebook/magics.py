@@ -16,7 +16,7 @@ from farm_notebook.errors import FarmError, InterruptedReply, InvalidRequestErro
 from farm_notebook.notebook.interpolation import Filled, interpolate
 from farm_notebook.notebook.options import CellOptions, help_text, parse_line
 from farm_notebook.notebook.threads import Threads
-from farm_notebook.notebook.values import describe_error
+from farm_notebook.notebook.tracebacks import describe_error
 
 if TYPE_CHECKING:
     from farm_notebook.farm import AsyncFarm

@@ -64,8 +64,8 @@ def _cut_inside(text: str, block: list[str], fence: str) -> tuple[str, str]:
         if len(block) == 1:  # a line of code without end
             return f"{text}\n{closing}", opening
         return text[:end] + closing, opening + text[end:]
-    header = "".join(block[:2])
-    if len(block) > 2 and _is_table_rule(block[1]) and len(header) < SOFT_LIMIT:
+    rule = next((index for index, line in enumerate(block[1:-1], 1) if _is_table_rule(line)), None)
+    if rule and len(header := "".join(block[rule - 1 : rule + 1])) < SOFT_LIMIT:
         return text[:end], header + text[end:]
     if not end or len(text) - end > SOFT_LIMIT:
         end = _last_space(text)

@@ -66,7 +66,9 @@ class CellTransformer:
             and not _continues(first)
         ):
             return [_AWAITED.format(line=line_magic[3] or "", cell=None)]
-        return _guard_questions(lines) if any("%farm_chat" in line for line in lines) else lines
+        if first.startswith("%%") or not any("%farm_chat" in line for line in lines):
+            return lines  # the body of another magic may be a file's; one that runs it transforms it again
+        return _guard_questions(lines)
 
     @property
     def _may_await(self) -> bool:

@@ -3,7 +3,7 @@
 Text goes in whole; data goes in as its shape, its types and its first or outer items; plots as
 what they show. pandas, numpy, torch, polars, matplotlib and Pillow are recognised by the names of
 a value's classes, so that none of them is ever imported for the question. Which fields of a
-prompt are filled stands in ``interpolation.py``.
+prompt are filled stands in ``interpolation.py``, what a figure shows in ``figures.py``.
 """
 
 from __future__ import annotations
@@ -13,30 +13,24 @@ import inspect
 import linecache
 import numbers
 import os
-import re
 import sys
 import textwrap
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
-__all__ = ["as_text", "describe_error"]
+from farm_notebook.notebook.figures import describe_axes, describe_figure
+
+__all__ = ["as_text"]
 
 LONGEST_TEXT = 4_000  # characters of a value that is not itself text
 LONGEST_PRETTY = 100_000  # characters of a repr beyond which laying it out costs too much time
-LONGEST_TRACEBACK = 6_000  # characters
 LONGEST_CELL = 80  # characters
 MOST_ROWS = 10
 MOST_COLUMNS = 20
-MOST_ARTISTS = 20
 FIRST_BYTES = 64
 WHOLE_ARRAY = 200  # items up to which an array is shown whole
 WIDTH = 100  # characters
-
-# Patterns are compiled where first used, so that importing stays cheap.
-_ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))"
-_NUMERIC_TICK = r"[\W\d]*(?:e[\W\d]*)?|\$.*\$"
 
 
 def as_text(value: object) -> str:
@@ -52,43 +46,6 @@ def as_text(value: object) -> str:
         return _read(value)
     except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything; the prompt says so instead
         return f"<{type(value).__name__}: its repr failed>"
-
-
-def describe_error(error: BaseException | None) -> str:
-    """A traceback as plain text, without colours and without IPython's own frames.
-
-    Args:
-        error: The exception, with its causes and contexts, or ``None``.
-
-    Returns:
-        At most the last 6,000 characters, on whole lines; empty where there is no error.
-    """
-    if error is None:
-        return ""
-    summary = traceback.TracebackException.from_exception(error)
-    _drop_frames_of_ipython(summary)
-    text = re.sub(_ANSI, "", "".join(summary.format())).rstrip("\n")
-    if len(text) <= LONGEST_TRACEBACK:
-        return text
-    mark = "...\n"
-    tail = text[-(LONGEST_TRACEBACK - len(mark)) - 1 :]  # one more, to see whether a line begins there
-    return mark + (tail.partition("\n")[2] or tail[1:])
-
-
-def _drop_frames_of_ipython(summary: traceback.TracebackException) -> None:
-    folders = tuple(
-        os.path.dirname(file) + os.sep
-        for name in ("IPython", "ipykernel")
-        if (file := getattr(sys.modules.get(name), "__file__", None))
-    )
-    waiting, seen = [summary], set[int]()
-    while waiting:
-        part = waiting.pop()
-        seen.add(id(part))
-        own = [frame for frame in part.stack if not (folders and frame.filename.startswith(folders))]
-        part.stack = traceback.StackSummary.from_list(own)
-        linked = (part.__cause__, part.__context__, *(part.exceptions or ()))
-        waiting += [other for other in linked if other is not None and id(other) not in seen]
 
 
 def _read(value: object) -> str:
@@ -195,82 +152,6 @@ def _tensor(tensor: Any) -> str:
     return _cut(f"{title}\n{tensor!r}")
 
 
-def _figure(figure: Any) -> str:
-    width, height = figure.get_size_inches()
-    title = f", title {figure.get_suptitle()!r}" if figure.get_suptitle() else ""
-    text = [f"Figure, {width:g} x {height:g} inches, {len(figure.axes)} axes{title}"]
-    return _cut("\n".join(text + [_axes(axes) for axes in figure.axes]))
-
-
-def _axes(axes: Any) -> str:
-    """What one set of axes shows: its labels, then a line for each artist that carries data."""
-    bars = [group for group in axes.containers if type(group).__name__ == "BarContainer"]
-    in_bars = {id(patch) for group in bars for patch in group}
-    loose = [patch for patch in axes.patches if id(patch) not in in_bars]
-    legend = axes.get_legend()
-    words = {
-        "title": axes.get_title(),
-        "x": axes.get_xlabel(),
-        "y": axes.get_ylabel(),
-        "legend": ", ".join(entry.get_text() for entry in legend.get_texts()) if legend else "",
-        "x ticks": _tick_words(axes.get_xticklabels()),
-        "y ticks": _tick_words(axes.get_yticklabels()),
-        "texts": "; ".join(entry.get_text() for entry in axes.texts[:MOST_ARTISTS] if entry.get_text()),
-    }
-    head = "; ".join(["Axes", *(f"{name} {text!r}" for name, text in words.items() if text)])
-    artists = [_line(line) for line in axes.lines]
-    artists += [_collection(item, axes) for item in axes.collections]
-    artists += [f"{len(group)} bars{_label(group)}: values {_range(group.datavalues)}" for group in bars]
-    artists += [f"{type(patch).__name__}{_label(patch)}: {_extent(_outline(patch))}" for patch in loose]
-    artists += [f"image, shape {item.get_array().shape}: {_range(item.get_array())}" for item in axes.images]
-    if (more := len(artists) - MOST_ARTISTS) > 0:
-        artists[MOST_ARTISTS:] = [f"... and {more:,} more"]
-    return _cut("\n  ".join([head, *artists]))
-
-
-def _line(line: Any) -> str:
-    x, y = line.get_xdata(orig=True), line.get_ydata(orig=True)
-    return f"line{_label(line)}: {len(y):,} points, x {_range(x)}, y {_range(y)}"
-
-
-def _collection(item: Any, axes: Any) -> str:
-    if type(item).__name__ == "PathCollection":
-        x, y = item.get_offsets().T
-        return f"scatter{_label(item)}: {len(x):,} points, x {_range(x)}, y {_range(y)}"
-    count, box = len(item.get_paths()), item.get_datalim(axes.transData)
-    return f"{type(item).__name__}{_label(item)}: {count:,} paths, {_extent(box)}"
-
-
-def _outline(patch: Any) -> Any:
-    return patch.get_patch_transform().transform_path(patch.get_path()).get_extents()
-
-
-def _extent(box: Any) -> str:
-    return f"x {_range(box.intervalx)}, y {_range(box.intervaly)}"
-
-
-def _label(artist: Any) -> str:
-    label = str(artist.get_label() or "")
-    return "" if not label or label.startswith("_") else f" {label!r}"  # matplotlib's own begin with _
-
-
-def _range(values: Any) -> str:
-    """The least and the greatest of some numbers, those not finite apart; else the first and the last."""
-    numpy = sys.modules["numpy"]
-    array = numpy.ma.compressed(numpy.ma.asarray(values))
-    if array.dtype.kind in "biuf":
-        finite = array[numpy.isfinite(array)]
-        return f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "without data"
-    return f"{array[0]} to {array[-1]}" if array.size else "without data"
-
-
-def _tick_words(labels: Iterable[Any]) -> str:
-    """The labels of an axis of categories or dates; empty for one of numbers."""
-    words = [text for label in labels if (text := label.get_text())]
-    numeric = all(re.fullmatch(_NUMERIC_TICK, word) for word in words)
-    return "" if numeric else ", ".join(words[:MOST_ARTISTS])
-
-
 def _image(image: Any) -> str:
     return f"Image, {image.width:,} x {image.height:,} pixels, mode {image.mode}"
 
@@ -288,7 +169,7 @@ _READERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("numpy", "ndarray"): _array,
     ("numpy", "generic"): str,
     ("torch", "Tensor"): _tensor,
-    ("matplotlib", "Figure"): _figure,
-    ("matplotlib", "Axes"): _axes,
+    ("matplotlib", "Figure"): lambda figure: _cut(describe_figure(figure)),
+    ("matplotlib", "Axes"): lambda axes: _cut(describe_axes(axes)),
     ("PIL", "Image"): _image,
 }

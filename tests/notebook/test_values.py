@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm_notebook.notebook.values import as_text, describe_error
+from farm_notebook.notebook.tracebacks import describe_error
+from farm_notebook.notebook.values import as_text
 
 pd: Any = pytest.importorskip("pandas")
 np: Any = pytest.importorskip("numpy")
