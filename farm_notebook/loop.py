@@ -186,6 +186,7 @@ class _Buffer(Generic[T]):
         self.items: deque[T] = deque()
         self._ended = False
         self._wake = wake
+        self._is_waking = False
 
     @property
     def is_exhausted(self) -> bool:
@@ -195,16 +196,22 @@ class _Buffer(Generic[T]):
     async def drain(self, events: AsyncGenerator[T, None]) -> None:
         """Move every item into the buffer; close the generator whatever happens."""
         try:
+            loop = asyncio.get_running_loop()
             async for item in events:
                 self.items.append(item)
-                if len(self.items) == 1:  # asked after the append: the reader may just have taken the rest
-                    self._wake()
+                if not self._is_waking:  # once for all items that arrive in this turn of the loop
+                    self._is_waking = True
+                    loop.call_soon(self._wake_reader)
         finally:
             try:
                 await events.aclose()
             finally:
                 self._ended = True
                 self._wake()
+
+    def _wake_reader(self) -> None:
+        self._is_waking = False
+        self._wake()
 
 
 async def _release(job: _Job[Any], waiter: asyncio.Future[Any]) -> None:

@@ -109,12 +109,17 @@ class Reply:
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Sanitised Markdown and plain text, with the provenance under ``farm`` in the metadata."""
-        from farm_notebook.sanitize import as_inline_text, closed, safe_markdown  # only a display needs it
+        from farm_notebook.sanitize import (
+            as_inline_text,
+            closed,
+            printable,
+            safe_markdown,
+        )  # only for a display
 
         answer = closed(safe_markdown(self.text))
         data = {
             "text/markdown": f"{answer}\n\n<small>{as_inline_text(self.footer)}</small>",
-            "text/plain": f"{self.text}\n\n{self.footer}",
+            "text/plain": printable(f"{self.text}\n\n{self.footer}"),
         }
         return data, {"farm": self.provenance()}
 

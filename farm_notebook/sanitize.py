@@ -5,6 +5,9 @@ model's ``<script>`` would run in the notebook's page. Markdown keeps its meanin
 that: raw HTML becomes visible text, links keep their address only where it is a web or mail address,
 and images become links, so that showing an answer fetches nothing.
 
+JupyterLab takes formulas out before it reads Markdown, and puts them back into the HTML it has made,
+also into an attribute. Where there may be formulas, no quote that would end an attribute is left.
+
 The result is parsed again and must hold none of these. What does not pass, because it was built so
 that parsers disagree on what is code in it, is shown as text.
 """
@@ -23,13 +26,16 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-__all__ = ["as_inline_text", "closed", "safe_html", "safe_markdown"]
+__all__ = ["as_inline_text", "closed", "printable", "safe_html", "safe_markdown"]
 
 _ALLOWED_SCHEMES = frozenset({"http", "https", "mailto"})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
 _IGNORED_IN_URLS = re.compile(r"[\x00-\x20\x7f-\xa0]")
 # Without one of these there is no tag, no link and no image: most answers need no parser.
 _SUSPICIOUS = re.compile(r"<[a-zA-Z/!?]|\]\(|\]:|!\[")
+_MATH_DELIMITER = re.compile(r"\$|\\\\[(\[]|\\begin\{", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_FENCE_INFO = re.compile(r"^([ \t>*+\-\d.)]*(?:`{3,}|~{3,})[ \t]*)([\w+#.-]*)([^\r\n]*)")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # CommonMark's; str.splitlines knows more
 _BACKTICKS = re.compile(r"`+")
 _SPAN_START = re.compile(r"\\[\\`]|`+")
@@ -54,14 +60,23 @@ def safe_markdown(text: str) -> str:
 
     Code blocks and code spans are left as they are: front ends show them as text.
     """
-    if not _SUSPICIOUS.search(text):
+    has_formulas = '"' in text and _MATH_DELIMITER.search(text) is not None
+    if not has_formulas and not _SUSPICIOUS.search(text):
         return text
     pieces: list[str] = []
     for block, group in groupby(_lines_by_block(text), key=lambda pair: pair[0]):
         lines = "".join(line for _, line in group)
-        pieces.append(lines if block == _CODE else _safe_prose(lines, has_spans=block != _BETWEEN))
+        if block == _CODE:
+            pieces.append(_without_info(lines) if has_formulas else lines)
+        else:
+            pieces.append(_safe_prose(lines, has_spans=block != _BETWEEN, has_formulas=has_formulas))
     safe = "".join(pieces)
     return safe if _is_inert(safe) else _as_text(text)
+
+
+def printable(text: str) -> str:
+    """Text that cannot move the cursor, colour the screen or change a terminal's settings."""
+    return _CONTROL.sub("", text)
 
 
 def closed(text: str) -> str:
@@ -119,13 +134,22 @@ def _lines_by_block(text: str) -> Iterator[tuple[int, str]]:
     return zip(blocks, lines, strict=True)
 
 
-def _safe_prose(text: str, *, has_spans: bool) -> str:
+def _without_info(code: str) -> str:
+    """A fence that says its language and nothing else, for what it says becomes an attribute."""
+    return "".join(_FENCE_INFO.sub(_info_kept, line) for line in _LINE.findall(code))
+
+
+def _info_kept(fence: re.Match[str]) -> str:
+    return fence[0] if '"' not in fence[3] else f"{fence[1]}{fence[2]}"
+
+
+def _safe_prose(text: str, *, has_spans: bool, has_formulas: bool) -> str:
     pieces: list[str] = []
     position = 0
     for start, end in _code_spans(text) if has_spans else ():
-        pieces += [_neutralise(text[position:start]), text[start:end]]
+        pieces += [_neutralise(text[position:start], has_formulas=has_formulas), text[start:end]]
         position = end
-    pieces.append(_neutralise(text[position:]))
+    pieces.append(_neutralise(text[position:], has_formulas=has_formulas))
     return "".join(pieces)
 
 
@@ -143,7 +167,7 @@ def _code_spans(text: str) -> Iterator[tuple[int, int]]:
             yield opener.start(), position
 
 
-def _neutralise(text: str) -> str:
+def _neutralise(text: str, *, has_formulas: bool) -> str:
     text = _LINK_TARGET.sub(lambda m: "]" if _is_safe_url(m[1]) else "]\\", text)
     text = _DEFINITION.sub(lambda m: "]:" if _is_safe_url(m[1]) else "]\\:", text)
     text = _without_deep_brackets(text)
@@ -152,6 +176,9 @@ def _neutralise(text: str) -> str:
     pieces[::2] = (_TAG_START.sub(_as_entity, piece) for piece in pieces[::2])
     # A front end takes formulas out before it reads Markdown and would show an entity as it is written.
     pieces[1::2] = (_TAG_START.sub(r"\1< ", piece) for piece in pieces[1::2])
+    if has_formulas:
+        pieces[::2] = (piece.replace('"', "&quot;") for piece in pieces[::2])
+        pieces[1::2] = (piece.replace('"', "''") for piece in pieces[1::2])
     return "".join(pieces)
 
 
@@ -200,4 +227,4 @@ def _is_inert_token(token: Token) -> bool:
 
 def _as_text(text: str) -> str:
     """No HTML, image or link in it by any parser's reading; in code the entities stay visible."""
-    return text.replace("<", "&lt;").replace("[", "&#91;")
+    return text.replace("<", "&lt;").replace("[", "&#91;").replace('"', "&quot;")

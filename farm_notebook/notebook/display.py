@@ -10,7 +10,6 @@ cell's context.
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import sys
 from abc import ABC, abstractmethod
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_notebook.notebook.formats import Bundle, Format
 from farm_notebook.reply import Reply
+from farm_notebook.sanitize import printable
 from farm_notebook.types import (
     Event,
     LoadProgress,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CellDisplay", "Display", "TerminalDisplay"]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STAGES = {"fetch": "Fetching", "verify": "Verifying", "load": "Loading"}
 
 
@@ -80,7 +79,9 @@ class CellDisplay(Display):
 
     def add(self, event: Event) -> None:
         match event:
-            case TextDelta(text):
+            case TextDelta(text) if text:
+                if not self._tail and not self._finished_parts:
+                    self._repaint_now()  # the first word replaces a note, and need not wait its turn
                 self._tail += text
                 self._note = ""
             case _:
@@ -94,6 +95,8 @@ class CellDisplay(Display):
             self._timer = loop.call_later(delay_s, self._paint)
 
     def finish(self, reply: Reply) -> None:
+        if self._timer is not None and self._finished_parts:
+            self._paint()  # the whole of a long answer takes a moment to make; its end need not wait
         self._stop_timer()
         shown = reply
         if self._finished_parts and self._owns_cell:
@@ -135,6 +138,10 @@ class CellDisplay(Display):
         )
         self._is_painted = True
 
+    def _repaint_now(self) -> None:
+        self._stop_timer()
+        self._painted_at = float("-inf")
+
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -158,7 +165,7 @@ class TerminalDisplay(Display):
         match event:
             case TextDelta(text) if self._live:
                 self._clear_note()
-                sys.stdout.write(_printable(text))
+                sys.stdout.write(printable(text))
                 sys.stdout.flush()
                 self._wrote = True
             case _ if not self._wrote and (note := describe_progress(event)) and sys.stderr.isatty():
@@ -170,7 +177,9 @@ class TerminalDisplay(Display):
             sys.stdout.write(f"\n\n{reply.footer}\n")
         else:
             self._clear_note()
-            sys.stdout.write(f"{_printable(self._format.final(reply)['text/plain'])}\n")
+            is_text = self._format.is_shown_as_it_streams
+            text = f"{reply.text}\n\n{reply.footer}" if is_text else self._format.final(reply)["text/plain"]
+            sys.stdout.write(f"{printable(text)}\n")
         sys.stdout.flush()
 
     def discard(self) -> None:
@@ -196,8 +205,3 @@ def describe_progress(event: Event) -> str | None:
             return "…"
         case _:
             return None
-
-
-def _printable(text: str) -> str:
-    """Text that cannot move the cursor, colour the screen or change the terminal's settings."""
-    return _CONTROL.sub("", text)

@@ -62,7 +62,9 @@ class _Extension:
         if self._was_just_shown(reply):
             printer.text(f"<Reply of {reply.ref}, {len(reply.text):,} characters>")
         else:
-            printer.text(f"{reply.text}\n\n{reply.footer}")
+            from farm_notebook.sanitize import printable
+
+            printer.text(f"{printable(reply.text)}\n\n{reply.footer}")
 
     def _was_just_shown(self, reply: object) -> bool:
         shown, self._magics.just_shown = self._magics.just_shown, None

@@ -19,6 +19,8 @@ __all__ = ["FORMATS", "Bundle", "Format", "fenced_code"]
 
 Bundle: TypeAlias = dict[str, Any]
 
+LONGEST_PLAIN = 2_000  # characters
+
 _MATH_DELIMITERS = re.compile(r"^\s*(?:\$\$|\\\[|\\\(|\$)(.*?)(?:\$\$|\\\]|\\\)|\$)\s*$", re.S)
 
 
@@ -55,7 +57,8 @@ class MarkdownFormat(Format):
         return split_markdown(text)
 
     def final(self, reply: Reply) -> Bundle:
-        return reply._repr_mimebundle_()[0]
+        data = reply._repr_mimebundle_()[0]
+        return data | {"text/plain": _shortened(data["text/plain"])}
 
 
 class TextFormat(Format):
@@ -133,6 +136,14 @@ def fenced_code(text: str) -> str:
     tokens = MarkdownIt("commonmark").parse(text)
     blocks = [token.content.rstrip("\n") for token in tokens if token.type == "fence"]
     return "\n\n".join(blocks) if blocks else text.strip()
+
+
+def _shortened(text: str) -> str:
+    """Plain text beside the Markdown that says the same, for viewers that know no Markdown; a long one
+    would double the notebook's file.
+    """
+    more = len(text) - LONGEST_PLAIN
+    return text if more <= 0 else f"{text[:LONGEST_PLAIN]}…\n({more:,} more characters in the Markdown)"
 
 
 def _fence(code: str, language: str = "") -> str:

@@ -2,7 +2,8 @@
 
 A cut gives the part that is finished, and the text the next part begins with. Cuts fall between
 Markdown blocks where they can; a block that grows without end is cut inside, with its fence closed and
-opened again or its table's header repeated. The finished answer is shown whole, so no cut is final.
+opened again or its table's header repeated. Where the cell has no other output the finished answer is
+shown whole, so that no cut is final.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import re
 
 __all__ = ["split_lines", "split_markdown"]
 
-SOFT_LIMIT = 600  # characters from which a cut between blocks is looked for
-HARD_LIMIT = 1800  # characters from which a block is cut inside
+SOFT_LIMIT = 1200  # characters from which a cut between blocks is looked for
+HARD_LIMIT = 1400  # characters from which a block is cut inside
 
 _FENCE = re.compile(r"[ ]{0,3}(`{3,}(?!.*`)|~{3,})(.*)")
 

@@ -64,9 +64,10 @@ async def decode_stream(chunks: AsyncIterable[bytes], ref: ModelRef) -> AsyncGen
         IncompleteStreamError: The bytes ended without a finish reason.
         ProviderError: The server reported an error inside the stream.
     """
+    payloads = data_payloads(chunks)
     reason: FinishReason | None = None
     usage = Usage()
-    async for payload in data_payloads(chunks):
+    async for payload in payloads:
         if payload == _DONE:
             break
         try:
@@ -93,6 +94,8 @@ async def decode_stream(chunks: AsyncIterable[bytes], ref: ModelRef) -> AsyncGen
             f"The stream of {ref} ended without a finish reason.", provider=ref.provider
         )
     yield Finished(reason, usage)
+    async for _ in payloads:  # to the response's end, or its connection cannot serve the next request
+        pass
 
 
 def usage_of(counts: Mapping[str, Any] | None) -> Usage | None:

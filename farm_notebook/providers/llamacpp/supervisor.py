@@ -68,7 +68,8 @@ class LlamaServer:
     @property
     def headers(self) -> dict[str, str]:
         """What a request must carry."""
-        return {"Authorization": f"Bearer {self._key}"}
+        # llama.cpp closes a connection after a streamed answer, though it promises to keep it.
+        return {"Authorization": f"Bearer {self._key}", "Connection": "close"}
 
     @property
     def pid(self) -> int | None:
