@@ -5,6 +5,8 @@ MODEL := llamacpp:smollm2:135m
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 export PYTHON
+# Another environment that is active in the shell is none of ours; IPython would warn of it.
+unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab test check check-format check-lint check-types check-layers check-fast format bench clean

@@ -500,6 +500,7 @@ def test_ordinary_html_is_kept() -> None:
 # Time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fragment",
     [

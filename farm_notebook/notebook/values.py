@@ -16,7 +16,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from farm_notebook.notebook.figures import describe_axes, describe_figure
@@ -55,7 +55,7 @@ def _read(value: object) -> str:
         return _bytes(bytes(value))
     if isinstance(value, BaseException):
         return _cut(f"{type(value).__name__}: {value}" if str(value) else type(value).__name__)
-    if isinstance(value, FunctionType | MethodType | type):
+    if isinstance(value, FunctionType | MethodType | BuiltinFunctionType | type):
         return _cut(_source(value) or repr(value))
     for cls in type(value).__mro__:
         reader = _READERS.get((str(cls.__module__).partition(".")[0], cls.__name__))
@@ -85,7 +85,7 @@ def _bytes(value: bytes) -> str:
     return f"bytes, {len(value):,} long: {value[:FIRST_BYTES]!r}{more}"
 
 
-def _source(value: FunctionType | MethodType | type) -> str:
+def _source(value: FunctionType | MethodType | BuiltinFunctionType | type) -> str:
     """The source of what the user defined; empty for a library's, and where none is to be had."""
     try:
         file, source = inspect.getfile(value), inspect.getsource(value)

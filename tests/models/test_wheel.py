@@ -37,7 +37,7 @@ from .fake_model import (
     underway,
 )
 
-pytestmark = pytest.mark.usefixtures("index")
+pytestmark = [pytest.mark.usefixtures("index"), pytest.mark.slow]  # a pip process each
 
 
 def pip_children() -> list[psutil.Process]:

@@ -20,6 +20,8 @@ from farm_notebook.notebook.options import FormatName
 from farm_notebook.reply import Reply
 from farm_notebook.types import ChatMessage
 
+pytestmark = pytest.mark.slow  # a shell each
+
 
 class Shell:
     """One IPython shell, and what a test asks of it."""
