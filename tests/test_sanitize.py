@@ -292,11 +292,10 @@ PLACES: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_a_payload_cannot_act(payload: str, place: str) -> None:
-    markdown = PLACES[place](payload)
-    assert harm_in(safe_markdown(markdown)) == []
+def test_a_payload_cannot_act_in_any_place(payload: str) -> None:
+    harm = {place: harm_in(safe_markdown(put(payload))) for place, put in PLACES.items()}
+    assert {place: found for place, found in harm.items() if found} == {}
 
 
 # Shown as text by markdown-it, but perhaps not by every parser.
@@ -458,13 +457,15 @@ HTML_TEMPLATES = [
 ]
 
 
-@pytest.mark.parametrize("template", HTML_TEMPLATES)
 @pytest.mark.parametrize("payload", HTML_PAYLOADS)
-def test_html_that_was_cleaned_cannot_act(payload: str, template: str) -> None:
-    inspector = HtmlInspector()
-    inspector.feed(safe_html(template.replace("{}", payload)))
-    inspector.close()
-    assert inspector.harm == []
+def test_html_that_was_cleaned_cannot_act(payload: str) -> None:
+    harm = {}
+    for template in HTML_TEMPLATES:
+        inspector = HtmlInspector()
+        inspector.feed(safe_html(template.replace("{}", payload)))
+        inspector.close()
+        harm[template] = inspector.harm
+    assert {template: found for template, found in harm.items() if found} == {}
 
 
 @pytest.mark.parametrize(
