@@ -95,9 +95,10 @@ class CellDisplay(Display):
             self._timer = loop.call_later(delay_s, self._paint)
 
     def finish(self, reply: Reply) -> None:
-        if self._timer is not None and self._finished_parts:
-            self._paint()  # the whole of a long answer takes a moment to make; its end need not wait
+        is_behind = self._timer is not None
         self._stop_timer()
+        if is_behind and self._finished_parts:
+            self._paint()  # the whole of a long answer takes a moment to make; its end need not wait
         shown = reply
         if self._finished_parts and self._owns_cell:
             self._publisher.clear_output(wait=True)

@@ -253,6 +253,23 @@ async def test_nothing_is_painted_after_the_end(way_out: str) -> None:
     assert len(cell.messages) == sent
 
 
+async def test_nothing_is_painted_after_the_end_of_a_long_answer_whose_last_words_were_waiting() -> None:
+    cell = Cell()
+    display = cell.display(repaint_s=0.03)
+    display.add(TextDelta(LONG))
+    await turn()
+    display.add(TextDelta("the end"))
+    display.finish(reply(f"{LONG}the end"))
+    assert "the end" in cell.messages[-2]["data"]["text/markdown"], (
+        "the last words need not wait for the rest"
+    )
+    sent = len(cell.messages)
+    await asyncio.sleep(0.1)
+    assert len(cell.messages) == sent
+    assert len(cell.outputs) == 1
+    assert cell.shown.startswith("Sentence number 0 ")
+
+
 async def test_a_partial_answer_is_marked() -> None:
     cell = Cell()
     display = cell.display()
