@@ -31,8 +31,9 @@ __all__ = ["as_inline_text", "closed", "printable", "safe_html", "safe_markdown"
 _ALLOWED_SCHEMES = frozenset({"http", "https", "mailto"})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
 _IGNORED_IN_URLS = re.compile(r"[\x00-\x20\x7f-\xa0]")
-# Without one of these there is no tag, no link and no image: most answers need no parser.
-_SUSPICIOUS = re.compile(r"<[a-zA-Z/!?]|\]\(|\]:|!\[")
+# Without one of these there is no tag, no image, and no link but to a plain web address: most answers
+# need no parser.
+_SUSPICIOUS = re.compile(r"<[a-zA-Z/!?]|\]\((?!https?://[\w\-./?=&%#:+~,;@]*\))|\]:|!\[")
 _MATH_DELIMITER = re.compile(r"\$|\\\\[(\[]|\\begin\{", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FENCE_INFO = re.compile(r"^([ \t>*+\-\d.)]*(?:`{3,}|~{3,})[ \t]*)([\w+#.-]*)([^\r\n]*)")

@@ -12,8 +12,8 @@ import re
 
 __all__ = ["split_lines", "split_markdown"]
 
-SOFT_LIMIT = 1200  # characters from which a cut between blocks is looked for
-HARD_LIMIT = 1400  # characters from which a block is cut inside
+SOFT_LIMIT = 1600  # characters from which a cut between blocks is looked for
+HARD_LIMIT = 1800  # characters from which a block is cut inside
 
 _FENCE = re.compile(r"[ ]{0,3}(`{3,}(?!.*`)|~{3,})(.*)")
 

@@ -8,7 +8,7 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from typing import Any, get_args
 
 from farm_notebook.errors import (
@@ -79,10 +79,9 @@ async def decode_stream(chunks: AsyncIterable[bytes], ref: ModelRef) -> AsyncGen
         if not isinstance(chunk, dict) or chunk.get("error"):
             raise wire_error(chunk, ref)
         try:
-            events = list(_events(chunk))
+            events, word = _read(chunk)
+            reason = reason if word is None else _finish_reason(word)
             usage = usage_of(chunk.get("usage")) or usage
-            for choice in chunk.get("choices") or ():
-                reason = _finish_reason(choice.get("finish_reason")) or reason
         except (AttributeError, KeyError, TypeError):  # JSON, but not the protocol's: a proxy's, say
             raise ProviderError(
                 f"{ref} sent a chunk of an unknown shape: {payload[:200]!r}.", provider=ref.provider
@@ -133,15 +132,22 @@ def wire_error(body: Any, ref: ModelRef, status: int | None = None) -> FarmError
     return ProviderError(message, provider=ref.provider)
 
 
-def _events(chunk: Mapping[str, Any]) -> Iterator[Event]:
+def _read(chunk: Mapping[str, Any]) -> tuple[list[Event], str | None]:
+    """A chunk's events, and its finish reason in the server's word. The hot path: once for each token."""
+    events: list[Event] = []
+    word: str | None = None
     if progress := chunk.get("prompt_progress"):
-        yield PromptProgress(progress["processed"], progress["total"])
+        events.append(PromptProgress(progress["processed"], progress["total"]))
     for choice in chunk.get("choices") or ():
-        delta = choice.get("delta") or {}
-        if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
-            yield ReasoningDelta(_text(reasoning))
-        if text := delta.get("content") or choice.get("text"):
-            yield TextDelta(_text(text))
+        if delta := choice.get("delta"):
+            if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+                events.append(ReasoningDelta(_text(reasoning)))
+            if text := delta.get("content"):
+                events.append(TextDelta(_text(text)))
+        elif text := choice.get("text"):  # of a completion
+            events.append(TextDelta(_text(text)))
+        word = choice.get("finish_reason") or word
+    return events, word
 
 
 def _text(value: Any) -> str:
@@ -150,10 +156,8 @@ def _text(value: Any) -> str:
     return value
 
 
-def _finish_reason(reason: str | None) -> FinishReason | None:
+def _finish_reason(reason: str) -> FinishReason:
     """The field's word for why an answer ended; a word nobody knows counts as ``stop``."""
-    if reason is None:
-        return None
     if reason == "function_call":
         return "tool_calls"
     known: dict[str, FinishReason] = {word: word for word in get_args(FinishReason)}
