@@ -27,6 +27,8 @@ try:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from traitlets.config import Config
+
+    from farm_notebook.sanitize import printable
 except ImportError as error:
     sys.exit(f'error: {error}. Run: pip install "farm-notebook[kernel]"')
 
@@ -35,7 +37,6 @@ ENCRYPTED = Config(KernelManager={"transport_encryption": "auto"})  # or the ker
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NOTE = re.compile(r"\*([^*\n]*…[^*\n]*)\*")  # what a cell shows before its answer's first word
 _SMALL = re.compile(r"</?small>")
 
@@ -67,7 +68,7 @@ class Screen:
         """Take the kernel's next message about the running cell."""
         match kind:
             case "stream":
-                self._write(_harmless(content["text"]))
+                self._write(printable(content["text"]))
             case "display_data" | "execute_result" | "update_display_data":
                 display_id = (content.get("transient") or {}).get("display_id") or self._new_ids()
                 self._display(display_id, _as_text(content["data"]))
@@ -76,7 +77,7 @@ class Screen:
             case "error":
                 self._end_line()
                 trace = "\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}"
-                self._write(_harmless(_ANSI.sub("", trace)) + "\n")
+                self._write(printable(_ANSI.sub("", trace)) + "\n")
             case _:
                 pass
 
@@ -109,7 +110,7 @@ class Screen:
         if note := _NOTE.fullmatch(text):
             self._note(note[1])
             return
-        self._shown[display_id] = _harmless(text)
+        self._shown[display_id] = printable(text)
         new = _continuation(self._written, self._text)
         self._is_behind = new is None
         if new:
@@ -118,7 +119,7 @@ class Screen:
 
     def _note(self, text: str) -> None:
         if self._is_tty:
-            self._write(_harmless(text))
+            self._write(printable(text))
             self._has_note = True
 
     def _write(self, text: str) -> None:
@@ -246,11 +247,6 @@ def _continuation(written: str, text: str) -> str | None:
         if found != character:
             return None
     return text[end:].lstrip() if written[-1].isspace() else text[end:]
-
-
-def _harmless(text: str) -> str:
-    """The text without what could move the cursor or change the terminal."""
-    return _CONTROL.sub("", text)
 
 
 def main() -> int:

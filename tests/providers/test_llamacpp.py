@@ -60,11 +60,11 @@ async def farm(embedded_model: str, no_leaks: None) -> AsyncIterator[AsyncFarm]:
 
 @pytest.fixture
 def impatient(embedded_model: str) -> dict[str, Any]:
-    """The settings of a farm that waits half a second for an event."""
+    """The settings of a farm that waits two seconds for an event: long enough for a busy machine."""
     return {
         "model": embedded_model,
         "llamacpp": {"context_tokens": CONTEXT_TOKENS},
-        "timeouts": {"first_event_s": 0.5, "idle_s": 0.5},
+        "timeouts": {"first_event_s": 2.0, "idle_s": 2.0},
     }
 
 
