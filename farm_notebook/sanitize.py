@@ -36,6 +36,8 @@ _IGNORED_IN_URLS = re.compile(r"[\x00-\x20\x7f-\xa0]")
 _SUSPICIOUS = re.compile(r"<[a-zA-Z/!?]|\]\((?!https?://[\w\-./?=&%#:+~,;@]*\))|\]:|!\[")
 _MATH_DELIMITER = re.compile(r"\$|\\\\[(\[]|\\begin\{", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_FENCE_MARK = re.compile(r"`{3,}|~{3,}")
+_PLAIN_FENCE = re.compile(r"^(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 _FENCE_INFO = re.compile(r"^([ \t>*+\-\d.)]*(?:`{3,}|~{3,})[ \t]*)([\w+#.-]*)([^\r\n]*)")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # CommonMark's; str.splitlines knows more
 _BACKTICKS = re.compile(r"`+")
@@ -82,10 +84,25 @@ def printable(text: str) -> str:
 
 def closed(text: str) -> str:
     """Markdown whose last code block is closed, so that what is written below it stays outside."""
-    if "```" not in text and "~~~" not in text:
+    if _has_plain_fences_only(text):
         return text
     last = _block_parser().parse(f"{text}\n\nbelow")[-1]
     return f"{text}\n{last.markup}" if last.type == "fence" else text
+
+
+def _has_plain_fences_only(text: str) -> bool:
+    """Whether every fence stands at the start of its line and is closed: so nearly always, and no parser is
+    needed to see it. One that is indented may belong to a list, and end with it.
+    """
+    opened = ""
+    marks = 0
+    for mark, rest in _PLAIN_FENCE.findall(text):
+        marks += 1
+        if not opened:
+            opened = mark
+        elif mark.startswith(opened) and not rest.strip():
+            opened = ""
+    return not opened and marks == len(_FENCE_MARK.findall(text))
 
 
 def as_inline_text(text: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from farm_notebook.sanitize import safe_html, safe_markdown
+from farm_notebook.sanitize import closed, safe_html, safe_markdown
 
 # Everything Markdown itself makes, tables and strikethrough included, but no images.
 MARKDOWN_ELEMENTS = {
@@ -530,3 +530,45 @@ def test_time_grows_with_the_length_and_not_its_square(fragment: str) -> None:
 
 def test_brackets_nested_beyond_reason_still_read_the_same() -> None:
     assert reads_as(safe_markdown("[" * 60 + "x" + "]" * 60)).strip() == "[" * 60 + "x" + "]" * 60
+
+
+# Closing what an answer left open
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no fence",
+        "```\nclosed\n```",
+        "```py\nclosed\n```\ntext",
+        "~~~\n```\n~~~",
+        "````\n```\n````",
+        "`` ``` `` in a span",
+        "- list\n  ```\n  closed\n  ```",
+        "```\none\n```\n\n```\ntwo\n```\n",
+    ],
+)
+def test_what_is_closed_stays_as_it_is(text: str) -> None:
+    assert closed(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("```\nopen", "```"),
+        ("````\n```\nopen", "````"),
+        ("~~~ py\nopen\n```", "~~~"),
+        ("```\none\n```\n\n```\ntwo", "```"),
+        ("- list\n  ```\n  one\ntext\n```\ntwo", "```"),  # the list's end closed the first fence
+    ],
+)
+def test_a_fence_that_was_left_open_is_closed(text: str, mark: str) -> None:
+    assert closed(text) == f"{text}\n{mark}"
+
+
+@given(
+    st.lists(st.sampled_from(["```", "````", "~~~", "  ```", "- ```", "> ~~~", "```py", "```a`b", "x", ""]))
+)
+def test_what_follows_a_closed_answer_is_a_paragraph_of_its_own(lines: list[str]) -> None:
+    tokens = MarkdownIt("commonmark").parse(closed("\n".join(lines)) + "\n\nbelow")
+    assert [token.type for token in tokens[-3:]] == ["paragraph_open", "inline", "paragraph_close"]
