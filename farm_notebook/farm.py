@@ -53,6 +53,9 @@ class _Providers:
             self._made[name] = provider_class(name)(self._config)
         return self._made[name]
 
+    def listed(self) -> list[AIProvider]:
+        return [self.get(name) for name in provider_names() if provider_class(name).is_listed]
+
     async def aclose(self) -> None:
         made = list(self._made.values())
         self._made.clear()
@@ -119,8 +122,7 @@ class AsyncFarm:
 
     async def list_models(self) -> list[ModelInfo]:
         """The models of every provider."""
-        listed = [name for name in provider_names() if provider_class(name).is_listed]
-        found = [await loop.run(self._providers.get(name).list_models()) for name in listed]
+        found = [await loop.run(provider.list_models()) for provider in self._providers.listed()]
         return [info for infos in found for info in infos]
 
     def load(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
@@ -144,8 +146,7 @@ class AsyncFarm:
 
     async def health(self) -> list[ProviderStatus]:
         """The state of every provider; nothing is loaded for it."""
-        listed = [name for name in provider_names() if provider_class(name).is_listed]
-        return [await loop.run(self._providers.get(name).health_check()) for name in listed]
+        return [await loop.run(provider.health_check()) for provider in self._providers.listed()]
 
     async def aclose(self) -> None:
         """Unload every model and close every connection of farms with these settings."""

@@ -92,30 +92,29 @@ class AIProvider(ABC):
 
     async def chat(self, request: ChatRequest) -> Reply:
         """The whole answer to a conversation."""
-        builder = ReplyBuilder(request)
-        async with aclosing(self.stream(replace(request, kind="chat"))) as events:
-            async for event in events:
-                builder.add(event)
-        return builder.build()
+        return await self._collect(replace(request, kind="chat"))
 
-    async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+    def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """The answer's text, piece by piece."""
-        async with aclosing(self.stream(replace(request, kind="chat"))) as events:
-            async for event in events:
-                if isinstance(event, TextDelta):
-                    yield event.text
+        return self._texts(replace(request, kind="chat"))
 
     async def generate(self, request: ChatRequest) -> Reply:
         """The continuation of a raw prompt, with no chat template."""
+        return await self._collect(replace(request, kind="completion"))
+
+    def generate_stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        """The continuation's text, piece by piece."""
+        return self._texts(replace(request, kind="completion"))
+
+    async def _collect(self, request: ChatRequest) -> Reply:
         builder = ReplyBuilder(request)
-        async with aclosing(self.stream(replace(request, kind="completion"))) as events:
+        async with aclosing(self.stream(request)) as events:
             async for event in events:
                 builder.add(event)
         return builder.build()
 
-    async def generate_stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
-        """The continuation's text, piece by piece."""
-        async with aclosing(self.stream(replace(request, kind="completion"))) as events:
+    async def _texts(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        async with aclosing(self.stream(request)) as events:
             async for event in events:
                 if isinstance(event, TextDelta):
                     yield event.text

@@ -96,6 +96,7 @@ class LlamaCppProvider(AIProvider):
     async def list_models(self) -> list[ModelInfo]:
         loaded = self._supervisor.paths()
         known = {local_path(model, self.config): model for model in CATALOG.values()}
+        present = {path for path, model in known.items() if is_present(model, self.config)}
         infos = [
             ModelInfo(
                 ModelRef(self.name, model.name),
@@ -103,9 +104,9 @@ class LlamaCppProvider(AIProvider):
                 context_tokens=model.context_tokens,
                 digest=model.sha256,
                 license=model.license,
-                available=is_present(model, self.config),
+                available=path in present,
                 loaded=path in loaded,
-                location=str(path) if is_present(model, self.config) else None,
+                location=str(path) if path in present else None,
                 description=model.description,
             )
             for path, model in known.items()
