@@ -37,7 +37,7 @@ _SUSPICIOUS = re.compile(r"<[a-zA-Z/!?]|\]\((?!https?://[\w\-./?=&%#:+~,;@]*\))|
 _MATH_DELIMITER = re.compile(r"\$|\\\\[(\[]|\\begin\{", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FENCE_MARK = re.compile(r"`{3,}|~{3,}")
-_PLAIN_FENCE = re.compile(r"^(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
+_PLAIN_FENCE = re.compile(r"^(`{3,}|~{3,})([^`\n]*)$", re.MULTILINE)
 _FENCE_INFO = re.compile(r"^([ \t>*+\-\d.)]*(?:`{3,}|~{3,})[ \t]*)([\w+#.-]*)([^\r\n]*)")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # CommonMark's; str.splitlines knows more
 _BACKTICKS = re.compile(r"`+")
@@ -92,7 +92,8 @@ def closed(text: str) -> str:
 
 def _has_plain_fences_only(text: str) -> bool:
     """Whether every fence stands at the start of its line and is closed: so nearly always, and no parser is
-    needed to see it. One that is indented may belong to a list, and end with it.
+    needed to see it. One that is indented may belong to a list, and end with it; one with a backtick after it
+    may open nothing.
     """
     opened = ""
     marks = 0

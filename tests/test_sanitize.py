@@ -560,6 +560,7 @@ def test_what_is_closed_stays_as_it_is(text: str) -> None:
         ("~~~ py\nopen\n```", "~~~"),
         ("```\none\n```\n\n```\ntwo", "```"),
         ("- list\n  ```\n  one\ntext\n```\ntwo", "```"),  # the list's end closed the first fence
+        ("```a`b\n```", "```"),  # the first line is a paragraph: a fence's info has no backticks
     ],
 )
 def test_a_fence_that_was_left_open_is_closed(text: str, mark: str) -> None:
