@@ -51,7 +51,7 @@ def synthetic_server() -> Iterator[str]:
 class WireProvider(AIProvider):
     """httpx2 and the shared wire, nothing else; its model's name is a number of chunks."""
 
-    name: ClassVar[str] = "benchwire"
+    name = "benchwire"
     is_listed: ClassVar[bool] = False
     base_url: ClassVar[str] = ""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 import psutil
@@ -17,7 +17,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from farm_notebook.errors import ConfigError
 
-__all__ = ["DEFAULT_MODEL", "DisplayConfig", "FarmConfig", "LlamaCppConfig", "TimeoutConfig", "load_config"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "DisplayConfig",
+    "EndpointConfig",
+    "FarmConfig",
+    "HuggingFaceConfig",
+    "LlamaCppConfig",
+    "OllamaConfig",
+    "OpenAIConfig",
+    "TimeoutConfig",
+    "load_config",
+]
 
 DEFAULT_MODEL = "llamacpp:smollm2:135m"
 ENV_PREFIX = "FARM_"
@@ -26,6 +37,11 @@ ENV_PREFIX = "FARM_"
 def _default_threads() -> int:
     """All physical cores but one: the last one keeps the kernel and the front end responsive."""
     return max(1, (psutil.cpu_count(logical=False) or 1) - 1)
+
+
+def _first_set(*variables: str) -> str | None:
+    """The first of some variables, known from elsewhere, that holds something."""
+    return next((value for name in variables if (value := os.environ.get(name, "").strip())), None)
 
 
 class _Section(BaseModel):
@@ -52,6 +68,96 @@ class LlamaCppConfig(_Section):
     gpu_layers: int = Field(default=-1, ge=-1)
     max_tokens: int = Field(default=2048, ge=1)
     start_timeout_s: float = Field(default=300.0, gt=0)
+
+
+class OllamaConfig(_Section):
+    """An Ollama server.
+
+    Args:
+        url: Where it listens; from ``OLLAMA_URL`` or ``OLLAMA_HOST`` where they are set.
+        keep_alive: How long a model stays in its memory after an answer, as Ollama writes it (``5m``,
+            ``-1`` for ever); ``None`` leaves it to the server.
+        context_tokens: Context window (``num_ctx``); ``None`` leaves it to the model.
+        auto_start: Start the server where none answers and the URL is this machine's.
+        auto_pull: Fetch a missing model when it is asked for.
+        pull: Models to bring here as soon as a server was started.
+        start_timeout_s: How long a server may take to answer after its start.
+    """
+
+    url: str = Field(
+        default_factory=lambda: _first_set("OLLAMA_URL", "OLLAMA_HOST") or "http://localhost:11434"
+    )
+    keep_alive: str | None = None
+    context_tokens: int | None = Field(default=None, ge=64)
+    auto_start: bool = False
+    auto_pull: bool = False
+    pull: tuple[str, ...] = ()
+    start_timeout_s: float = Field(default=60.0, gt=0)
+
+
+class EndpointConfig(_Section):
+    """A server that speaks OpenAI's protocol: a cloud, a gateway, vLLM, LM Studio, llama.cpp, ...
+
+    Args:
+        base_url: Up to and including ``/v1``, or what stands in its place.
+        api_key_env: The variable that holds the key, read for each request; ``None`` sends none.
+        api_key_header: What carries the key; ``Authorization`` as a bearer token, any other as it is.
+        organization: Sent as ``OpenAI-Organization``.
+        project: Sent as ``OpenAI-Project``.
+        headers: Further headers, none of them secret.
+        query: Further URL parameters, as ``api-version`` for Azure-style gateways.
+        api: Which of the two interfaces answers a chat.
+        has_completions: Whether there is a ``/completions`` for raw prompts; ``None`` tries it, and falls
+            back to a chat where there is none.
+    """
+
+    base_url: str
+    api_key_env: str | None = None
+    api_key_header: str = "Authorization"
+    organization: str | None = None
+    project: str | None = None
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    query: Mapping[str, str] = Field(default_factory=dict)
+    api: Literal["chat", "responses"] = "chat"
+    has_completions: bool | None = None
+
+
+class OpenAIConfig(EndpointConfig):
+    """OpenAI itself, or what ``OPENAI_BASE_URL`` names."""
+
+    base_url: str = Field(
+        default_factory=lambda: _first_set("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+    )
+    api_key_env: str | None = "OPENAI_API_KEY"
+    organization: str | None = Field(default_factory=lambda: _first_set("OPENAI_ORG_ID"))
+    project: str | None = Field(default_factory=lambda: _first_set("OPENAI_PROJECT_ID"))
+
+
+class HuggingFaceConfig(_Section):
+    """Models of transformers, in the kernel's own process.
+
+    Args:
+        device: ``auto`` takes an accelerator where there is one; else as torch names it.
+        dtype: ``auto`` is what the checkpoint holds; else as torch names it.
+        quantization: Keyword arguments of transformers' quantisation configurations, with their
+            ``quant_method``; ``None`` loads the weights as they are.
+        trust_remote_code: Models whose own code may run here, by name.
+        pickled_weights: Models whose weights may be unpickled, which runs code in them, by name.
+        revision: Branch, tag or commit on the hub; ``None`` is its default.
+        max_tokens: Longest answer where a request does not say.
+        batching: Answer concurrent requests together; ``None`` does where the device gains from it.
+        max_batch: Most requests answered together.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    quantization: Mapping[str, Any] | None = None
+    trust_remote_code: frozenset[str] = frozenset()
+    pickled_weights: frozenset[str] = frozenset()
+    revision: str | None = None
+    max_tokens: int = Field(default=2048, ge=1)
+    batching: bool | None = None
+    max_batch: int = Field(default=16, ge=1)
 
 
 class TimeoutConfig(_Section):
@@ -89,6 +195,7 @@ class FarmConfig(BaseSettings):
         model: The model that answers when none is named.
         cache_dir: Where fetched models and digests are kept.
         offline: Never fetch anything; a missing model is an error.
+        endpoints: Further servers of OpenAI's protocol; each name is a provider's, as in ``groq:MODEL``.
     """
 
     model_config = SettingsConfigDict(
@@ -103,6 +210,10 @@ class FarmConfig(BaseSettings):
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     timeouts: TimeoutConfig = TimeoutConfig()
     display: DisplayConfig = DisplayConfig()
+    ollama: OllamaConfig = Field(default_factory=OllamaConfig)
+    openai: OpenAIConfig = Field(default_factory=OpenAIConfig)
+    huggingface: HuggingFaceConfig = HuggingFaceConfig()
+    endpoints: Mapping[str, EndpointConfig] = Field(default_factory=dict)
 
     @property
     def models_dir(self) -> Path:

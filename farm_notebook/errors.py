@@ -12,9 +12,11 @@
     └── ProviderError (RuntimeError)          what a provider answered instead of an answer
         ├── AuthenticationError (PermissionError)
         ├── RateLimitedError
+        ├── QuotaExceededError                waiting does not help: the account is used up
         ├── ContextLengthError (ValueError)
         ├── UnsupportedParameterError (ValueError)
         ├── ContentRefusedError
+        ├── OutOfMemoryError (MemoryError)
         ├── ProviderConnectionError (ConnectionError)
         │   └── BackendCrashedError           a local backend's process died
         ├── ProviderTimeoutError (TimeoutError)
@@ -42,9 +44,11 @@ __all__ = [
     "LoadError",
     "MissingExtraError",
     "ModelNotFoundError",
+    "OutOfMemoryError",
     "ProviderConnectionError",
     "ProviderError",
     "ProviderTimeoutError",
+    "QuotaExceededError",
     "RateLimitedError",
     "TimerName",
     "UnknownProviderError",
@@ -97,12 +101,24 @@ class ProviderError(FarmError, RuntimeError):
         message: One sentence for the user.
         provider: Name of the provider that failed.
         partial_text: The text that had arrived before the failure.
+        status: The HTTP status, where there was one.
+        retry_after_s: What the provider asked to wait before the next try, if it said.
     """
 
-    def __init__(self, message: str, *, provider: str = "", partial_text: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        partial_text: str = "",
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.provider = provider
         self.partial_text = partial_text
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class AuthenticationError(ProviderError, PermissionError):
@@ -112,11 +128,9 @@ class AuthenticationError(ProviderError, PermissionError):
 class RateLimitedError(ProviderError):
     """Too many requests; ``retry_after_s`` is what the provider asked to wait, if it said."""
 
-    def __init__(
-        self, message: str, *, provider: str = "", partial_text: str = "", retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(message, provider=provider, partial_text=partial_text)
-        self.retry_after_s = retry_after_s
+
+class QuotaExceededError(ProviderError):
+    """The account's quota or balance is used up. Never retried."""
 
 
 class ContextLengthError(ProviderError, ValueError):
@@ -128,10 +142,11 @@ class ContextLengthError(ProviderError, ValueError):
         *,
         provider: str = "",
         partial_text: str = "",
+        status: int | None = None,
         tokens: int | None = None,
         limit: int | None = None,
     ) -> None:
-        super().__init__(message, provider=provider, partial_text=partial_text)
+        super().__init__(message, provider=provider, partial_text=partial_text, status=status)
         self.tokens = tokens
         self.limit = limit
 
@@ -142,6 +157,10 @@ class UnsupportedParameterError(ProviderError, ValueError):
 
 class ContentRefusedError(ProviderError):
     """The provider's content filter refused the prompt or the answer."""
+
+
+class OutOfMemoryError(ProviderError, MemoryError):
+    """A local model, or the answer it was to give, does not fit into the device's memory."""
 
 
 class ProviderConnectionError(ProviderError, ConnectionError):

@@ -17,11 +17,11 @@ from typing_extensions import Unpack
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig, load_config
-from farm_notebook.errors import IncompleteStreamError, ProviderError
+from farm_notebook.errors import FarmError, IncompleteStreamError, ProviderError
 from farm_notebook.pipeline import compose
 from farm_notebook.pipeline.meter import meter
 from farm_notebook.pipeline.timers import timers
-from farm_notebook.providers import provider_class, provider_names
+from farm_notebook.providers import make_provider, provider_names
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.request import Options, Prompt, build_request
@@ -50,11 +50,12 @@ class _Providers:
 
     def get(self, name: str) -> AIProvider:
         if name not in self._made:
-            self._made[name] = provider_class(name)(self._config)
+            self._made[name] = make_provider(name, self._config)
         return self._made[name]
 
     def listed(self) -> list[AIProvider]:
-        return [self.get(name) for name in provider_names() if provider_class(name).is_listed]
+        providers = [self.get(name) for name in provider_names(self._config)]
+        return [provider for provider in providers if provider.is_listed]
 
     async def aclose(self) -> None:
         made = list(self._made.values())
@@ -121,9 +122,8 @@ class AsyncFarm:
         return await loop.run(self._providers.get(ref.provider).embed(texts, ref.model))
 
     async def list_models(self) -> list[ModelInfo]:
-        """The models of every provider."""
-        found = [await loop.run(provider.list_models()) for provider in self._providers.listed()]
-        return [info for infos in found for info in infos]
+        """The models of every provider that can be reached; ``health`` tells of the others."""
+        return await loop.run(self._list_models())
 
     def load(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Fetch a model if need be and bring it into memory."""
@@ -145,12 +145,26 @@ class AsyncFarm:
         return await loop.run(self._providers.get(request.ref.provider).digest(request.ref.model))
 
     async def health(self) -> list[ProviderStatus]:
-        """The state of every provider; nothing is loaded for it."""
-        return [await loop.run(provider.health_check()) for provider in self._providers.listed()]
+        """The state of every provider, asked at once; nothing is loaded for it."""
+        return await loop.run(self._health())
 
     async def aclose(self) -> None:
         """Unload every model and close every connection of farms with these settings."""
         await loop.run(self._providers.aclose())
+
+    async def _list_models(self) -> list[ModelInfo]:
+        asked = (provider.list_models() for provider in self._providers.listed())
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        infos: list[ModelInfo] = []
+        for outcome in found:
+            if isinstance(outcome, list):
+                infos += outcome
+            elif not isinstance(outcome, FarmError):
+                raise outcome
+        return infos
+
+    async def _health(self) -> list[ProviderStatus]:
+        return await asyncio.gather(*(provider.health_check() for provider in self._providers.listed()))
 
     async def _collect(self, request: ChatRequest) -> Reply:
         builder = ReplyBuilder(request)
@@ -167,7 +181,7 @@ class AsyncFarm:
     async def _dispatch(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Ask the provider; a stream that ends without its finish mark did not succeed."""
         event: Event | None = None
-        async with aclosing(self._providers.get(request.ref.provider).stream(request)) as events:
+        async with aclosing(self._providers.get(request.ref.provider).answer(request)) as events:
             async for event in events:
                 yield event
         if not isinstance(event, Finished):
@@ -238,7 +252,7 @@ class Farm:
 
 
 _lock = threading.Lock()
-_pools: dict[FarmConfig, _Providers] = {}
+_pools: list[tuple[FarmConfig, _Providers]] = []  # few, and a configuration has no hash
 _default: Farm | None = None
 
 
@@ -256,10 +270,13 @@ def default_farm() -> Farm:
 
 def _shared_providers(config: FarmConfig) -> _Providers:
     with _lock:
-        if config not in _pools:
-            _pools[config] = _Providers(config)
-            loop.at_shutdown(_pools[config].aclose)
-        return _pools[config]
+        for known, providers in _pools:
+            if known == config:
+                return providers
+        providers = _Providers(config)
+        _pools.append((config, providers))
+        loop.at_shutdown(providers.aclose)
+        return providers
 
 
 def _forget_after_fork() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from farm_notebook.errors import IncompleteStreamError
 from farm_notebook.types import (
+    ChatMessage,
     ChatRequest,
     Event,
     Finished,
@@ -18,10 +19,13 @@ from farm_notebook.types import (
     Started,
     TextDelta,
     Timings,
+    ToolCall,
     Usage,
 )
 
 __all__ = ["Reply", "ReplyBuilder"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -33,6 +37,7 @@ class Reply:
         ref: The model that answered.
         finish_reason: ``interrupted`` and ``error`` mark a partial answer.
         reasoning: The model's thinking, where it shows it.
+        tool_calls: What the model asks to be called.
         usage: Tokens, as the provider counted them.
         timings: Wall-clock seconds.
         cached: Whether no model had to be asked.
@@ -45,6 +50,7 @@ class Reply:
     ref: ModelRef
     finish_reason: FinishReason
     reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     cached: bool = False
@@ -68,6 +74,21 @@ class Reply:
             ValueError: The text is not JSON, as ``json.loads`` says it.
         """
         return json.loads(self.text)
+
+    def parsed_as(self, type_: type[T]) -> T:
+        """The answer as a pydantic model, a dataclass, a ``TypedDict`` or any other annotated type.
+
+        Raises:
+            ValueError: The text does not fit, as pydantic's ``ValidationError`` says it.
+        """
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(type_).validate_json(self.text)
+
+    @property
+    def message(self) -> ChatMessage:
+        """The answer as a turn of a conversation, to be continued."""
+        return ChatMessage("assistant", self.text, tool_calls=self.tool_calls)
 
     @property
     def footer(self) -> str:
@@ -136,6 +157,7 @@ class ReplyBuilder:
         self.digest: str | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._tool_calls: list[ToolCall] = []
         self._started: Started | None = None
         self._finished: Finished | None = None
 
@@ -146,6 +168,8 @@ class ReplyBuilder:
                 self._text.append(text)
             case ReasoningDelta(text):
                 self._reasoning.append(text)
+            case ToolCall():
+                self._tool_calls.append(event)
             case Started():
                 self._started = event
             case Finished():
@@ -161,7 +185,7 @@ class ReplyBuilder:
     @property
     def is_empty(self) -> bool:
         """Whether nothing of an answer has arrived yet."""
-        return not (self._text or self._reasoning)
+        return not (self._text or self._reasoning or self._tool_calls)
 
     def build(self) -> Reply:
         """The whole answer.
@@ -187,6 +211,7 @@ class ReplyBuilder:
         return Reply(
             text=self.text,
             reasoning="".join(self._reasoning),
+            tool_calls=tuple(self._tool_calls),
             ref=ref,
             finish_reason=finished.reason,
             usage=finished.usage,

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, Protocol, TypeAlias, TypedDict, get_args, runtime_checkable
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError
+from farm_notebook.images import ImageSource, as_image
 from farm_notebook.router import resolve
-from farm_notebook.types import ChatMessage, ChatRequest, RequestKind, Role
+from farm_notebook.tools import ToolSource, as_tool
+from farm_notebook.types import (
+    ChatMessage,
+    ChatRequest,
+    Image,
+    ReasoningEffort,
+    RequestKind,
+    Role,
+    Tool,
+    ToolCall,
+)
 
 __all__ = ["Options", "Prompt", "build_request"]
 
@@ -21,14 +34,17 @@ class SchemaSource(Protocol):
     def model_json_schema(self) -> dict[str, Any]: ...
 
 
-Prompt: TypeAlias = str | Sequence[ChatMessage | Mapping[str, str]]
+Prompt: TypeAlias = str | Sequence[ChatMessage | Mapping[str, Any]]
+
+_TOOL_CHOICES = ("auto", "none", "required")
 
 
 class Options(TypedDict, total=False):
     """What may be said about a request besides its prompt; what is absent is left to the provider.
 
-    ``model`` is a name as in ``router.resolve``; ``system`` is a system message put first; ``schema`` is a
-    JSON schema or a pydantic model class; the rest are ``ChatRequest``'s sampling fields.
+    ``model`` is a name as in ``router.resolve``; ``system`` is a system message put first; ``images`` go with
+    the last message; ``schema`` is a JSON schema or a pydantic model class; ``tools`` are functions, or tools
+    as in ``tools.as_tool``; the rest are ``ChatRequest``'s fields.
     """
 
     model: str | None
@@ -39,6 +55,11 @@ class Options(TypedDict, total=False):
     seed: int | None
     stop: str | Sequence[str] | None
     schema: Mapping[str, Any] | SchemaSource | None
+    images: ImageSource | Sequence[ImageSource] | None
+    tools: ToolSource | Sequence[ToolSource] | None
+    tool_choice: str | None
+    reasoning: ReasoningEffort | bool | None
+    extra: Mapping[str, Any] | None
 
 
 def build_request(
@@ -59,11 +80,12 @@ def build_request(
         raise InvalidRequestError(
             f"Unknown option {unknown[0]!r}. Valid: {', '.join(sorted(Options.__annotations__))}."
         )
-    messages = _messages(prompt)
+    messages = _messages(prompt, _images(options.get("images")))
     if system := options.get("system"):
         messages = (_message(ChatMessage("system", system)), *messages)
     if kind == "completion" and len(messages) != 1:
         raise InvalidRequestError("A completion takes one prompt: no conversation and no system message.")
+    tools = _tools(options.get("tools"))
     return ChatRequest(
         ref=resolve(options.get("model"), config),
         messages=messages,
@@ -74,34 +96,44 @@ def build_request(
         seed=_integer(options, "seed", minimum=0),
         stop=_stop(options.get("stop")),
         schema=_schema(options.get("schema")),
+        tools=tools,
+        tool_choice=_tool_choice(options.get("tool_choice"), tools),
+        reasoning=_reasoning(options.get("reasoning")),
+        extra=_extra(options.get("extra")),
     )
 
 
-def _messages(prompt: Prompt) -> tuple[ChatMessage, ...]:
+def _messages(prompt: Prompt, images: tuple[Image, ...]) -> tuple[ChatMessage, ...]:
     if isinstance(prompt, str):
         prompt = (ChatMessage("user", prompt),)
     if not isinstance(prompt, Iterable):
         raise InvalidRequestError(f"{prompt!r} is not a prompt. Valid: text, or a list of messages.")
     messages = tuple(_message(entry) for entry in prompt)
-    if not messages or not messages[-1].content.strip():
+    if images and messages:
+        last = messages[-1]
+        messages = (*messages[:-1], _message(replace(last, images=(*last.images, *images))))
+    if not messages or not (
+        messages[-1].content.strip() or messages[-1].images or messages[-1].role == "tool"
+    ):
         raise InvalidRequestError("The prompt is empty. Write what to ask.")
     return messages
 
 
-def _message(entry: ChatMessage | Mapping[str, str]) -> ChatMessage:
+def _message(entry: ChatMessage | Mapping[str, Any]) -> ChatMessage:
     if not isinstance(entry, ChatMessage):
-        if not isinstance(entry, Mapping) or set(entry) != {"role", "content"}:
-            raise InvalidRequestError(
-                f"{entry!r} is not a message. Valid: ChatMessage(role, content), or a mapping with "
-                "'role' and 'content'."
-            )
-        entry = ChatMessage(entry["role"], entry["content"])  # type: ignore[arg-type]  # checked below
+        entry = _message_of_mapping(entry)
     if entry.role not in get_args(Role):
         raise InvalidRequestError(
             f"{entry.role!r} is not a role. Valid: {', '.join(repr(role) for role in get_args(Role))}."
         )
     if not isinstance(entry.content, str):
         raise InvalidRequestError(f"A message's content is text, not {type(entry.content).__name__}.")
+    if entry.images and entry.role != "user":
+        raise InvalidRequestError(f"Images go with a message of the user, not of {entry.role!r}.")
+    if entry.tool_calls and entry.role != "assistant":
+        raise InvalidRequestError(f"Tool calls are the assistant's, not of {entry.role!r}.")
+    if (entry.role == "tool") != (entry.tool_call_id is not None):
+        raise InvalidRequestError("A message has a tool_call_id if, and only if, its role is 'tool'.")
     try:
         entry.content.encode()
     except UnicodeEncodeError as error:
@@ -111,6 +143,77 @@ def _message(entry: ChatMessage | Mapping[str, str]) -> ChatMessage:
             "be sent. Was the text decoded with errors='surrogateescape'?"
         ) from None
     return entry
+
+
+def _message_of_mapping(entry: Mapping[str, Any]) -> ChatMessage:
+    valid = [field.name for field in fields(ChatMessage)]
+    if not isinstance(entry, Mapping) or not {"role", "content"} <= set(entry) <= set(valid):
+        raise InvalidRequestError(
+            f"{entry!r} is not a message. Valid: ChatMessage(role, content), or a mapping with 'role' and "
+            f"'content', and perhaps {', '.join(map(repr, valid[2:]))}."
+        )
+    calls = entry.get("tool_calls") or ()
+    if not all(isinstance(call, ToolCall) for call in calls):
+        raise InvalidRequestError(f"{calls!r} are not tool calls. Valid: those of a Reply.")
+    return ChatMessage(
+        entry["role"],
+        entry["content"],
+        images=_images(entry.get("images")),
+        tool_calls=tuple(calls),
+        tool_call_id=entry.get("tool_call_id"),
+    )
+
+
+def _images(images: ImageSource | Sequence[ImageSource] | None) -> tuple[Image, ...]:
+    if images is None:
+        return ()
+    return tuple(as_image(image) for image in (images if isinstance(images, list | tuple) else (images,)))
+
+
+def _tools(tools: ToolSource | Sequence[ToolSource] | None) -> tuple[Tool, ...]:
+    if tools is None:
+        return ()
+    found = tuple(as_tool(tool) for tool in (tools if isinstance(tools, list | tuple) else (tools,)))
+    names = [tool.name for tool in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidRequestError(f"Two tools are called {twice!r}. Rename one.")
+    return found
+
+
+def _tool_choice(choice: str | None, tools: Sequence[Tool]) -> str | None:
+    if choice is None:
+        return None
+    valid = (*_TOOL_CHOICES, *(tool.name for tool in tools))
+    if not tools:
+        raise InvalidRequestError(f"tool_choice={choice!r} needs tools to choose from; give them as tools=.")
+    if choice not in valid:
+        raise InvalidRequestError(
+            f"tool_choice={choice!r} is not valid. Valid: {', '.join(map(repr, valid))}."
+        )
+    return choice
+
+
+def _reasoning(effort: ReasoningEffort | bool | None) -> ReasoningEffort | None:
+    if isinstance(effort, bool):
+        return "on" if effort else "off"
+    if effort is not None and effort not in get_args(ReasoningEffort):
+        raise InvalidRequestError(
+            f"reasoning={effort!r} is not valid. Valid: True, False, "
+            f"{', '.join(map(repr, get_args(ReasoningEffort)))}."
+        )
+    return effort
+
+
+def _extra(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    if extra is None:
+        return {}
+    if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
+        raise InvalidRequestError(f"extra={extra!r} is not valid. Valid: a mapping of parameters by name.")
+    try:
+        json.dumps(dict(extra))
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"extra={extra!r} cannot be sent as JSON: {error}.") from None
+    return dict(extra)
 
 
 def _number(

@@ -6,7 +6,7 @@ import re
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError
-from farm_notebook.providers import provider_class, provider_names
+from farm_notebook.providers import is_provider, make_provider
 from farm_notebook.types import ModelRef
 
 __all__ = ["resolve"]
@@ -29,28 +29,28 @@ def resolve(name: str | None, config: FarmConfig) -> ModelRef:
         UnknownProviderError: The configured default names no provider.
     """
     if name is None:
-        return _split(config.model) or ModelRef(_default_provider(config), config.model)
+        return _split(config.model, config) or ModelRef(_default_provider(config), config.model)
     if not isinstance(name, str):
         raise InvalidRequestError(f"{name!r} is not a model's name. Name one, as in {config.model!r}.")
     name = name.strip()
     if not name:
         raise InvalidRequestError(f"The model's name is empty. Name one, as in {config.model!r}.")
-    if (provider := name.rstrip(":/")) in provider_names():
+    if is_provider(provider := name.rstrip(":/"), config):
         raise InvalidRequestError(
             f"{provider!r} is a provider; name one of its models too, as in '{provider}:MODEL'. "
             "`farm models` lists them."
         )
-    return _split(name) or ModelRef(_default_provider(config), name)
+    return _split(name, config) or ModelRef(_default_provider(config), name)
 
 
-def _split(name: str) -> ModelRef | None:
+def _split(name: str, config: FarmConfig) -> ModelRef | None:
     separator = _SEPARATOR.search(name)
     if separator is None:
         return None
     provider, model = name[: separator.start()], name[separator.end() :]
-    return ModelRef(provider, model) if provider in provider_names() and model else None
+    return ModelRef(provider, model) if model and is_provider(provider, config) else None
 
 
 def _default_provider(config: FarmConfig) -> str:
     provider = _SEPARATOR.split(config.model, maxsplit=1)[0]
-    return provider_class(provider).name
+    return make_provider(provider, config).name  # or the error that lists the valid ones

@@ -6,20 +6,24 @@ caller keeps of an answer, the ``Reply``, stands in ``reply.py``.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
+    "Capability",
     "ChatMessage",
     "ChatRequest",
     "Embeddings",
     "Event",
     "FinishReason",
     "Finished",
+    "Image",
+    "ImageType",
     "LoadProgress",
     "LoadStage",
     "ModelInfo",
@@ -27,11 +31,14 @@ __all__ = [
     "PromptProgress",
     "ProviderStatus",
     "ReasoningDelta",
+    "ReasoningEffort",
     "RequestKind",
     "Role",
     "Started",
     "TextDelta",
     "Timings",
+    "Tool",
+    "ToolCall",
     "Usage",
 ]
 
@@ -39,8 +46,23 @@ Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "interrupted", "error"]
 RequestKind = Literal["chat", "completion"]
 LoadStage = Literal["fetch", "verify", "load"]
+ReasoningEffort = Literal["off", "on", "low", "medium", "high"]
+ImageType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+Capability = Literal["chat", "completion", "embedding", "tools", "vision", "reasoning"]
 
-FINGERPRINT_VERSION = 1
+FINGERPRINT_VERSION = 2
+PARAMETERS = (
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "stop",
+    "schema",
+    "tools",
+    "tool_choice",
+    "reasoning",
+    "extra",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +76,91 @@ class ModelRef:
         return f"{self.provider}:{self.model}"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Image:
+    """A picture in a message: the bytes of its file. ``images.as_image`` makes one out of nearly anything."""
+
+    data: bytes
+    media_type: ImageType
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes, 64 hexadecimal digits."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def base64(self) -> str:
+        """The bytes as Base64 text."""
+        return base64.b64encode(self.data).decode()
+
+    @property
+    def data_url(self) -> str:
+        """The picture as a ``data:`` URL (RFC 2397)."""
+        return f"data:{self.media_type};base64,{self.base64}"
+
+    def __repr__(self) -> str:
+        return f"Image({self.media_type!r}, {len(self.data):,} bytes, sha256={self.digest[:12]!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask to be called. ``tools.as_tool`` makes one out of a Python function.
+
+    Args:
+        name: Letters, digits, ``_`` and ``-``; at most 64.
+        description: What it does and when to use it, for the model.
+        parameters: A JSON schema of type ``object``.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a function to be called; also an event of the stream, once it is whole.
+
+    Args:
+        id: What the tool's answer refers to; unique within a conversation.
+        name: Of the tool.
+        arguments: JSON text as the model wrote it, which may be wrong.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+    @property
+    def parsed(self) -> dict[str, Any]:
+        """The arguments by name.
+
+        Raises:
+            ValueError: The model wrote something that is no JSON object.
+        """
+        arguments = json.loads(self.arguments or "{}")
+        if not isinstance(arguments, dict):
+            raise ValueError(f"The arguments of {self.name} are no JSON object: {self.arguments!r}.")  # noqa: TRY004 - as json.loads
+        return arguments
+
+
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Args:
+        role: Who speaks; a ``tool`` turn is the result of a call.
+        content: The text; may be empty where there are images or tool calls.
+        images: Pictures that stand before the text of a user's turn.
+        tool_calls: What the assistant asked for in this turn.
+        tool_call_id: The call that a ``tool`` turn answers.
+    """
 
     role: Role
     content: str
+    images: tuple[Image, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +178,10 @@ class ChatRequest:
         seed: Makes sampling repeatable where the provider supports it.
         stop: Strings that end the answer; they are not part of it.
         schema: A JSON schema the answer must satisfy, or ``None``.
+        tools: Functions the model may ask to be called.
+        tool_choice: ``auto``, ``none``, ``required``, or the name of the one tool to call.
+        reasoning: Whether, or how hard, a model that can think does so before it answers.
+        extra: Parameters that only one provider knows, in its own words; they are sent as they are.
     """
 
     ref: ModelRef
@@ -88,13 +193,21 @@ class ChatRequest:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | None = None
+    reasoning: ReasoningEffort | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, Any]:
-        """The sampling parameters that were set, by name; what was left to the provider is absent."""
-        names = ("temperature", "top_p", "max_tokens", "seed", "stop", "schema")
-        values = {name: getattr(self, name) for name in names}
-        values["stop"] = list(self.stop) or None
-        return {name: value for name, value in values.items() if value is not None}
+        """The parameters that were set, by name, as JSON values; what was left to the provider is absent."""
+        values = {name: getattr(self, name) for name in PARAMETERS}
+        values |= {
+            "stop": list(self.stop),
+            "schema": self.schema and dict(self.schema),
+            "tools": [dataclasses.asdict(tool) for tool in self.tools],
+            "extra": dict(self.extra),
+        }
+        return {name: value for name, value in values.items() if value is not None and value not in ([], {})}
 
     def fingerprint(self, digest: str | None = None) -> str:
         """SHA-256 of the canonical request, its model's digest included.
@@ -110,7 +223,8 @@ class ChatRequest:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields |= {
             "ref": str(self.ref),
-            "messages": [dataclasses.asdict(message) for message in self.messages],
+            "messages": [_canonical(message) for message in self.messages],
+            "tools": [dataclasses.asdict(tool) for tool in self.tools],
             "digest": digest,
             "fingerprint_version": FINGERPRINT_VERSION,
         }
@@ -120,13 +234,23 @@ class ChatRequest:
         return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
 
 
+def _canonical(message: ChatMessage) -> dict[str, Any]:
+    """A message as JSON values, with the digests of its images in their place."""
+    images = [image.digest for image in message.images]
+    return {**dataclasses.asdict(dataclasses.replace(message, images=())), "images": images}
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens counted by the provider; ``None`` where it did not say, never a guessed 0."""
+    """Tokens counted by the provider; ``None`` where it did not say, never a guessed 0.
+
+    ``cached_tokens`` are a part of ``input_tokens``, ``reasoning_tokens`` of ``output_tokens``.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +271,7 @@ class Timings:
 
 
 # Stream events. A stream is LoadProgress*, Started, PromptProgress*,
-# (TextDelta | ReasoningDelta)*, Finished; one that ends without Finished did not succeed.
+# (TextDelta | ReasoningDelta | ToolCall)*, Finished; one that ends without Finished did not succeed.
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +322,7 @@ class Finished:
     timings: Timings = Timings()
 
 
-Event: TypeAlias = LoadProgress | Started | PromptProgress | TextDelta | ReasoningDelta | Finished
+Event: TypeAlias = LoadProgress | Started | PromptProgress | TextDelta | ReasoningDelta | ToolCall | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +344,8 @@ class Embeddings:
 class ModelInfo:
     """What a provider says of one of its models; ``None`` where it does not say.
 
-    ``available`` models answer without a fetch, ``loaded`` ones at once; ``location`` is the file of a
-    model that is on this machine.
+    ``available`` models answer without a fetch, ``loaded`` ones at once; ``location`` is the file or folder
+    of a model that is on this machine.
     """
 
     ref: ModelRef
@@ -233,6 +357,7 @@ class ModelInfo:
     loaded: bool = False
     location: str | None = None
     description: str = ""
+    capabilities: frozenset[Capability] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def farm() -> Farm:
 class ToyProvider(AIProvider):
     """What an author of a provider writes, and a record of how it was called."""
 
-    name: ClassVar[str] = "toy"
+    name = "toy"
     made: ClassVar[list[ToyProvider]] = []
 
     def __init__(self, config: FarmConfig) -> None:
@@ -108,8 +108,8 @@ class ToyProvider(AIProvider):
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> type[ToyProvider]:
     """The toy provider, registered for one test."""
-    monkeypatch.setattr(providers, "_TABLE", dict(providers._TABLE))
-    monkeypatch.setattr(farm_module, "_pools", {})
+    monkeypatch.setattr(providers, "_registered", {})
+    monkeypatch.setattr(farm_module, "_pools", [])
     monkeypatch.setattr(ToyProvider, "made", [])
     assert farm_notebook.register_provider(ToyProvider) is ToyProvider
     return ToyProvider
@@ -414,7 +414,7 @@ def test_closing_closes_the_providers_and_the_next_call_makes_new_ones(toy: type
 
 def test_one_provider_that_does_not_close_leaves_no_other_open(toy: type[ToyProvider]) -> None:
     class Stuck(ToyProvider):
-        name: ClassVar[str] = "stuck"
+        name = "stuck"
 
         async def aclose(self) -> None:
             raise OSError("stuck")

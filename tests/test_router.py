@@ -63,7 +63,7 @@ def test_an_empty_name_is_an_error_that_shows_a_valid_one(name: str, config: Far
         resolve(name, config)
 
 
-@pytest.mark.parametrize("provider", provider_names())
+@pytest.mark.parametrize("provider", provider_names(load_config()))
 def test_a_provider_without_a_model_is_an_error_that_says_how_to_name_one(
     provider: str, config: FarmConfig
 ) -> None:
@@ -87,7 +87,7 @@ def test_a_configured_model_of_no_provider_is_an_error_that_lists_them(model: st
     with pytest.raises(UnknownProviderError) as caught:
         resolve("count-3", config)
     assert repr(model.split(":")[0]) in str(caught.value)
-    assert all(name in str(caught.value) for name in provider_names())
+    assert all(name in str(caught.value) for name in provider_names(config))
     with pytest.raises(UnknownProviderError):
         resolve(None, config)
 

@@ -37,7 +37,7 @@ _ANSWERS = {name: deltas(text()) for name, text in TEXTS.items()}
 class PacedProvider(AIProvider):
     """Its model's name is the text; ``arrivals`` are those of the last stream."""
 
-    name: ClassVar[str] = "paced"
+    name = "paced"
     is_listed: ClassVar[bool] = False
     arrivals: ClassVar[list[float]] = []
 

@@ -27,7 +27,7 @@ from farm_notebook.cli.chat import follow
 from farm_notebook.config import ENV_PREFIX, FarmConfig
 from farm_notebook.errors import UnknownProviderError
 from farm_notebook.farm import Farm
-from farm_notebook.providers import provider_class
+from farm_notebook.providers import make_provider
 from farm_notebook.reply import ReplyBuilder
 from farm_notebook.router import resolve
 
@@ -152,7 +152,11 @@ def model(farm: Farm) -> Iterator[Finding]:
         else:
             detail = f"{ref} is not fetched{size}; the first question will do it"
             yield Finding("warning", what, detail, f"farm pull {ref}")
-    elif ref in infos or Path(ref.model).expanduser().is_file() or not provider_class(ref.provider).is_listed:
+    elif (
+        ref in infos
+        or Path(ref.model).expanduser().is_file()
+        or not make_provider(ref.provider, farm.config).is_listed
+    ):
         yield Finding("ok", what, str(ref))
     else:
         yield Finding("failed", what, f"{ref} is neither a known model nor a file", choose)

@@ -14,9 +14,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import InvalidRequestError
+from farm_notebook.errors import InvalidRequestError, UnsupportedParameterError
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.types import (
+    PARAMETERS,
     ChatRequest,
     Embeddings,
     Event,
@@ -36,11 +37,33 @@ class AIProvider(ABC):
         config: The settings; a provider reads its own section.
     """
 
-    name: ClassVar[str]
+    name: str
     is_listed: ClassVar[bool] = True  # whether users are shown it and its models
+    honours: ClassVar[frozenset[str]] = frozenset({*PARAMETERS, "images", "completion"})
+    """What this provider does not drop in silence: parameters of a request by name, ``images`` in messages,
+    and ``completion``, a request without a chat template. A request with anything else is refused."""
 
     def __init__(self, config: FarmConfig) -> None:
         self.config = config
+
+    def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """``stream``, for a request that asks for nothing this provider would drop in silence.
+
+        Raises:
+            UnsupportedParameterError: At once; it lists what this provider honours.
+        """
+        asked = {*request.parameters()}
+        if any(message.images for message in request.messages):
+            asked.add("images")
+        if request.kind == "completion":
+            asked.add("completion")
+        if dropped := sorted(asked - self.honours):
+            raise UnsupportedParameterError(
+                f"{request.ref} cannot honour {', '.join(dropped)}. {self.name} takes: "
+                f"{', '.join(sorted(self.honours))}.",
+                provider=self.name,
+            )
+        return self.stream(request)
 
     @abstractmethod
     def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
@@ -75,6 +98,14 @@ class AIProvider(ABC):
         raise InvalidRequestError(f"{self.name} has no files to pull; {self.name}:{model} runs elsewhere.")
         yield  # type: ignore[unreachable]  # what makes this a generator
 
+    async def delete_model(self, model: str) -> bool:
+        """Remove a model's files from where the provider keeps them; whether there were any.
+
+        Raises:
+            InvalidRequestError: This provider's models are not files it may delete.
+        """
+        raise InvalidRequestError(f"{self.name} has no files to delete; {self.name}:{model} runs elsewhere.")
+
     @abstractmethod
     async def unload_model(self, model: str) -> bool:
         """Give a model's memory back; whether there was anything to give."""
@@ -108,13 +139,13 @@ class AIProvider(ABC):
 
     async def _collect(self, request: ChatRequest) -> Reply:
         builder = ReplyBuilder(request)
-        async with aclosing(self.stream(request)) as events:
+        async with aclosing(self.answer(request)) as events:
             async for event in events:
                 builder.add(event)
         return builder.build()
 
     async def _texts(self, request: ChatRequest) -> AsyncGenerator[str, None]:
-        async with aclosing(self.stream(request)) as events:
+        async with aclosing(self.answer(request)) as events:
             async for event in events:
                 if isinstance(event, TextDelta):
                     yield event.text

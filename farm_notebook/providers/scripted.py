@@ -42,7 +42,8 @@ _DEFAULT_COUNT = 10
 class ScriptedProvider(AIProvider):
     """Answers from the script that the model's name spells; ``open_streams`` counts those not yet ended."""
 
-    name: ClassVar[str] = "scripted"
+    name = "scripted"
+    honours = frozenset({"temperature", "top_p", "max_tokens", "seed", "stop", "completion"})
     is_listed: ClassVar[bool] = False
     open_streams: ClassVar[int] = 0
 

@@ -1,4 +1,4 @@
-"""Splits a byte stream of server-sent events into their data payloads.
+"""Splits a byte stream of server-sent events into their data payloads, those of one read together.
 
 Lines end at ``\\n`` or ``\\r\\n`` bytes only: U+2028 inside JSON is data, not a line end. Comments
 (``:``) and every field but ``data`` are skipped; several ``data`` lines of one event are joined.
@@ -12,14 +12,18 @@ from collections.abc import AsyncGenerator, AsyncIterable
 __all__ = ["data_payloads"]
 
 
-async def data_payloads(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+async def data_payloads(chunks: AsyncIterable[bytes]) -> AsyncGenerator[list[bytes], None]:
     """The data of each event, in order, whatever way the bytes are cut into chunks.
 
     An event that the stream's end cut off is dropped, as the standard says.
+
+    Yields:
+        The payloads that a chunk completed, at least one: what arrived together is passed on together.
     """
     pending: list[bytes] = []
     data: list[bytes] = []
     async for chunk in chunks:
+        payloads: list[bytes] = []
         head, newline, tail = chunk.rpartition(b"\n")
         if not newline:
             pending.append(chunk)
@@ -28,8 +32,10 @@ async def data_payloads(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, N
             line = ended_line.removesuffix(b"\r")
             if not line:
                 if data:
-                    yield b"\n".join(data)
+                    payloads.append(b"\n".join(data))
                     data.clear()
             elif line.startswith(b"data:"):
                 data.append(line[5:].removeprefix(b" "))
         pending = [tail]
+        if payloads:
+            yield payloads

@@ -15,13 +15,14 @@ from typing import Any, ParamSpec
 import pytest
 
 from farm_notebook import loop
-from farm_notebook.errors import ModelNotFoundError
+from farm_notebook.errors import ModelNotFoundError, UnsupportedParameterError
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.types import (
     ChatMessage,
     ChatRequest,
     Event,
     Finished,
+    Image,
     LoadProgress,
     ModelRef,
     PromptProgress,
@@ -29,11 +30,31 @@ from farm_notebook.types import (
     RequestKind,
     Started,
     TextDelta,
+    Tool,
+    ToolCall,
 )
 
 P = ParamSpec("P")
 
 LET_GO_S = 3.0
+WEATHER = Tool(
+    "get_weather",
+    "The weather in a city.",
+    {"type": "object", "properties": {"city": {"type": "string", "maxLength": 20}}, "required": ["city"]},
+)
+EXAMPLES: dict[str, Any] = {
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "max_tokens": 5,
+    "seed": 1,
+    "stop": ("x",),
+    "schema": {"type": "object"},
+    "tools": (WEATHER,),
+    "tool_choice": "auto",
+    "reasoning": "on",
+    "extra": {"nonsense": 1},
+}
+PIXEL = Image(b"\x89PNG\r\n\x1a\n", "image/png")
 IO_EVENTS = (
     "open",
     "os.listdir",
@@ -60,6 +81,8 @@ class Subject:
         is_working: Whether the far side works on a request now.
         samples: Whether seed and temperature mean anything.
         loads: Whether there is anything to load and unload.
+        calls_tools: Whether the model calls a tool when it is told to.
+        follows_schemas: Whether its answer satisfies a JSON schema when it is told to.
     """
 
     make: Callable[[], AIProvider]
@@ -71,6 +94,8 @@ class Subject:
     is_working: Callable[[], Awaitable[bool]]
     samples: bool
     loads: bool
+    calls_tools: bool = False
+    follows_schemas: bool = False
 
     def ask(self, model: str, prompt: str, *, kind: RequestKind = "chat", **options: Any) -> ChatRequest:
         """A request whose answer is the same each time, unless the options say otherwise."""
@@ -299,6 +324,67 @@ class ProviderContract:
         events = [e async for e in subject.provider.stream(subject.ask(subject.model, prompt))]
         assert isinstance(events[0], LoadProgress) is subject.loads
         assert word in "".join(event.text for event in events if isinstance(event, TextDelta))
+
+    @on_farm_loop
+    async def test_what_a_provider_does_not_honour_is_refused_by_name(self, subject: Subject) -> None:
+        request = ChatRequest(ModelRef(subject.provider.name, subject.model), (ChatMessage("user", "a"),))
+        requests = {name: replace(request, **{name: value}) for name, value in EXAMPLES.items()} | {
+            "images": replace(request, messages=(ChatMessage("user", "a", images=(PIXEL,)),)),
+            "completion": replace(request, kind="completion"),
+        }
+        assert subject.provider.honours <= requests.keys()
+        for name in requests.keys() - subject.provider.honours:
+            with pytest.raises(UnsupportedParameterError, match=rf"cannot honour {name}\b"):
+                subject.provider.answer(requests[name])
+
+    @on_farm_loop
+    async def test_a_tool_that_must_be_called_is_called_with_a_json_object(self, subject: Subject) -> None:
+        if not subject.calls_tools:
+            pytest.skip("this model calls no tools")
+        request = subject.ask(
+            subject.model,
+            "What is the weather in Paris?",
+            max_tokens=100,
+            tools=(WEATHER,),
+            tool_choice="required",
+        )
+        events = [event async for event in subject.provider.stream(request)]
+        calls = [event for event in events if isinstance(event, ToolCall)]
+        assert {call.name for call in calls} == {WEATHER.name}
+        assert all(call.id and set(call.parsed) <= {"city"} for call in calls)
+        assert len({call.id for call in calls}) == len(calls)
+        assert isinstance(events[-1], Finished)
+        assert events[-1].reason == "tool_calls"
+        reply = await subject.provider.chat(request)
+        assert [call.name for call in reply.tool_calls] == [call.name for call in calls]
+
+    @on_farm_loop
+    async def test_the_result_of_a_tool_continues_the_conversation(self, subject: Subject) -> None:
+        if not subject.calls_tools:
+            pytest.skip("this model calls no tools")
+        asked = subject.ask(subject.model, "What is the weather in Paris?", max_tokens=20, tools=(WEATHER,))
+        call = ToolCall("call_1", WEATHER.name, '{"city": "Paris"}')
+        turns = (
+            *asked.messages,
+            ChatMessage("assistant", "", tool_calls=(call,)),
+            ChatMessage("tool", "22 degrees, sunny", tool_call_id="call_1"),
+        )
+        reply = await subject.provider.chat(replace(asked, messages=turns))
+        assert reply.text or reply.tool_calls
+
+    @on_farm_loop
+    async def test_an_answer_follows_its_schema(self, subject: Subject) -> None:
+        if not subject.follows_schemas:
+            pytest.skip("this model follows no schemas")
+        schema = {
+            "type": "object",
+            "properties": {"city": {"type": "string", "maxLength": 20}, "population": {"type": "integer"}},
+            "required": ["city", "population"],
+            "additionalProperties": False,
+        }
+        request = subject.ask(subject.model, "Tell of Paris.", max_tokens=100, schema=schema)
+        answer = (await subject.provider.chat(request)).parsed
+        assert {name: type(value) for name, value in answer.items()} == {"city": str, "population": int}
 
     @on_farm_loop
     async def test_answers_asked_for_at_once_are_right_and_unmixed(self, subject: Subject) -> None:

@@ -75,6 +75,10 @@ async def decode(*chunks: bytes) -> list[Event]:
     return [event async for event in decode_stream(chunked(chunks), REF)]
 
 
+def text_of(events: Iterable[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
 def request(**fields: Any) -> ChatRequest:
     return ChatRequest(ref=REF, messages=(ChatMessage("user", "hello"),), **fields)
 
@@ -84,7 +88,29 @@ def request(**fields: Any) -> ChatRequest:
 
 async def test_a_plain_stream_is_its_deltas_and_one_finish_mark() -> None:
     stream = sse(delta("", role="assistant"), delta("Hel"), delta("lo"), delta(finish="stop"), "[DONE]")
-    assert await decode(stream) == [TextDelta("Hel"), TextDelta("lo"), Finished("stop")]
+    assert await decode(*stream.splitlines(keepends=True)) == [
+        TextDelta("Hel"),
+        TextDelta("lo"),
+        Finished("stop"),
+    ]
+
+
+async def test_pieces_of_one_read_are_one_delta_of_each_kind_in_their_order() -> None:
+    stream = sse(
+        delta(reasoning="h"),
+        delta(reasoning="m"),
+        delta("a"),
+        delta("b"),
+        delta(reasoning="?"),
+        delta("c", "stop"),
+    )
+    assert await decode(stream) == [
+        ReasoningDelta("hm"),
+        TextDelta("ab"),
+        ReasoningDelta("?"),
+        TextDelta("c"),
+        Finished("stop"),
+    ]
 
 
 @given(
@@ -96,10 +122,10 @@ async def test_any_cut_of_the_bytes_gives_the_same_events(words: list[str], plac
     stream = sse(*map(delta, words), delta(finish="stop"), {"choices": [], "usage": usage}, "[DONE]")
     edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
     pieces = [stream[start:end] for start, end in itertools.pairwise(edges)]
-    assert await decode(*pieces) == [
-        *(TextDelta(word) for word in words),
-        Finished("stop", Usage(3, len(words))),
-    ]
+    events = await decode(*pieces)
+    assert text_of(events) == "".join(words)
+    assert events[-1] == Finished("stop", Usage(3, len(words)))
+    assert all(isinstance(event, TextDelta) and event.text for event in events[:-1])
 
 
 async def test_a_line_separator_in_the_text_arrives_whole() -> None:

@@ -22,7 +22,7 @@ async def chunked(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
 
 
 async def payloads(*chunks: bytes) -> list[bytes]:
-    return [payload async for payload in data_payloads(chunked(chunks))]
+    return [payload async for payloads in data_payloads(chunked(chunks)) for payload in payloads]
 
 
 def cut(content: bytes, places: Iterable[int]) -> list[bytes]:
@@ -92,4 +92,4 @@ async def test_an_event_is_passed_on_before_the_next_chunk_is_asked_for() -> Non
         raise AssertionError("asked for more before passing on what was there")
 
     events = data_payloads(endless())
-    assert await anext(events) == b"a"
+    assert await anext(events) == [b"a"]

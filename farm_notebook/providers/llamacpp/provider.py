@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence, Set
 from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx2
 
@@ -43,7 +43,7 @@ _TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large to process.*batch 
 class LlamaCppProvider(AIProvider):
     """Models in GGUF files: ``llamacpp:smollm2:135m`` from the catalogue, ``llamacpp:./x.gguf`` from disk."""
 
-    name: ClassVar[str] = "llamacpp"
+    name = "llamacpp"
 
     def __init__(self, config: FarmConfig) -> None:
         super().__init__(config)
@@ -62,7 +62,8 @@ class LlamaCppProvider(AIProvider):
                 "POST", server.base_url + path, json=self._body(request), headers=server.headers
             ) as response:
                 if response.status_code != httpx2.codes.OK:
-                    raise wire_error(_json(await response.aread()), request.ref, response.status_code)
+                    body = _json(await response.aread())
+                    raise wire_error(body, request.ref, response.status_code, response.headers)
                 async with aclosing(decode_stream(response.aiter_raw(), request.ref)) as events:
                     async for event in events:
                         yield event

@@ -1,0 +1,12 @@
+"""The OpenAI-compatible wire: a request as a JSON body, a streamed chunk as events, an error as ours.
+
+Whoever speaks this protocol shares it: the embedded llama.cpp server, OpenAI, and all that is compatible
+with it. The transport, the keys and what only one server knows stay with the provider.
+Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from farm_notebook.providers.openai_wire.body import request_body
+from farm_notebook.providers.openai_wire.failure import wire_error
+from farm_notebook.providers.openai_wire.stream import decode_stream, usage_of
+
+__all__ = ["decode_stream", "request_body", "usage_of", "wire_error"]

@@ -1,0 +1,61 @@
+"""A request as the JSON body of ``/chat/completions`` or ``/completions``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from farm_notebook.types import ChatMessage, ChatRequest, Tool
+
+__all__ = ["request_body"]
+
+_SAME_NAME = ("temperature", "top_p", "max_tokens", "seed", "stop")
+
+
+def request_body(request: ChatRequest) -> dict[str, Any]:
+    """The JSON body of a streamed request; what was not set is not sent.
+
+    ``reasoning`` is left out: every server has its own word for it.
+    """
+    parameters = request.parameters()
+    body: dict[str, Any] = {
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **{name: parameters[name] for name in _SAME_NAME if name in parameters},
+    }
+    if request.kind == "completion":
+        body["prompt"] = request.messages[0].content
+    else:
+        body["messages"] = [_message(message) for message in request.messages]
+    if request.schema is not None:
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
+        }
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    if (choice := request.tool_choice) is not None:
+        by_word = choice in ("auto", "none", "required")
+        body["tool_choice"] = choice if by_word else {"type": "function", "function": {"name": choice}}
+    return body | dict(request.extra)
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.images:
+        pictures = [{"type": "image_url", "image_url": {"url": image.data_url}} for image in message.images]
+        text = [{"type": "text", "text": message.content}] if message.content else []
+        body["content"] = pictures + text
+    if message.tool_calls:
+        body["content"] = message.content or None
+        body["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        body["tool_call_id"] = message.tool_call_id
+    return body
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": function}

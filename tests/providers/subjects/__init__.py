@@ -1,0 +1,26 @@
+"""The providers under contract, each made ready by a module of its name; a new one adds one entry.
+
+A subject's function is a context manager: it starts the real server, or the double where the real one cannot
+run, yields the ``Subject``, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from contract import Subject
+
+from subjects.llamacpp import embedded
+from subjects.scripted import scripted
+
+__all__ = ["MARKS", "SUBJECTS"]
+
+SUBJECTS: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Subject]]] = {
+    "scripted": scripted,
+    "llamacpp": embedded,
+}
+MARKS: dict[str, list[pytest.MarkDecorator]] = {
+    "llamacpp": [pytest.mark.model],
+}
