@@ -23,15 +23,14 @@ def timers(timeouts: TimeoutConfig) -> Middleware:
 
     def wrap(handler: Handler) -> Handler:
         async def watched(request: ChatRequest) -> AsyncGenerator[Event, None]:
-            watchdog = _Watchdog()
-            timer: TimerName = "first event"
-            limit_s: float | None = None
+            watchdog = _Watchdog(timeouts)
             try:
                 async with aclosing(handler(request)) as events:
+                    next_event = events.__anext__
                     while True:
-                        watchdog.watch(timer, limit_s)
+                        watchdog.watch()
                         try:
-                            event = await anext(events)
+                            event = await next_event()
                         except StopAsyncIteration:
                             return
                         except asyncio.CancelledError:
@@ -40,14 +39,8 @@ def timers(timeouts: TimeoutConfig) -> Middleware:
                             raise
                         finally:
                             watchdog.rest()
-                        match event:
-                            case LoadProgress():
-                                pass
-                            case Started():
-                                timer, limit_s = "first event", timeouts.first_event_s
-                                watchdog.set_total(timeouts.total_s)
-                            case _:
-                                timer, limit_s = "idle", timeouts.idle_s
+                        if not watchdog.is_idle_watched:
+                            watchdog.hear(event)
                         yield event
             finally:
                 watchdog.stop()
@@ -60,63 +53,78 @@ def timers(timeouts: TimeoutConfig) -> Middleware:
 class _Watchdog:
     """Cancels the task that waits for an event when its time is up.
 
-    One timer of the loop serves the whole stream: it looks at the deadline when it goes off, and is set
-    again where the deadline has moved on. ``asyncio.timeout`` would set one for each event.
+    What it does for each event is next to nothing: it notes when the wait began. One timer of the loop serves
+    the whole stream: it looks at the note when it goes off, and is set again where there is time left.
+    ``asyncio.timeout`` would set one for each event.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeouts: TimeoutConfig) -> None:
         self.timer: TimerName = "first event"
+        self.is_idle_watched = False  # whether the first word was heard, after which no timer changes
+        self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._handle: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
-        self._deadline = self._total_at = float("inf")
+        self._since = self._now()
+        self._limit_s = self._total_at = float("inf")
         self._cancels_before = 0
         self._has_barked = False
 
-    def set_total(self, total_s: float | None) -> None:
-        """Start the timer of the whole answer."""
-        if total_s is not None:
-            self._total_at = self._loop.time() + total_s
-
-    def watch(self, timer: TimerName, limit_s: float | None) -> None:
-        """The running task begins to wait for an event, for so long at most."""
-        deadline = self._loop.time() + limit_s if limit_s is not None else float("inf")
-        self.timer, self._deadline = (
-            (timer, deadline) if deadline <= self._total_at else ("total", self._total_at)
-        )
-        self._task = asyncio.current_task()
-        self._cancels_before = self._task.cancelling() if self._task else 0
-        if self._handle is None or self._handle.when() > self._deadline:
+    def watch(self) -> None:
+        """The running task begins to wait for an event."""
+        self._since = self._now()
+        task = self._task = asyncio.current_task()
+        self._cancels_before = task.cancelling() if task else 0
+        if self._handle is None:
             self._set()
 
     def rest(self) -> None:
         """The wait is over; the time until the next one is the caller's own."""
         self._task = None
 
+    def hear(self, event: Event) -> None:
+        """An event came: see which timer runs from now on."""
+        if isinstance(event, LoadProgress):
+            return
+        if isinstance(event, Started):
+            self._limit_s = _or_ever(self._timeouts.first_event_s)
+            self._total_at = self._now() + _or_ever(self._timeouts.total_s)
+        else:
+            self._limit_s, self.timer = _or_ever(self._timeouts.idle_s), "idle"
+            self.is_idle_watched = True
+        self.stop()
+
     def barked(self) -> bool:
         """Whether a ``CancelledError`` is this watchdog's doing, and no one else wants the task cancelled."""
         return self._has_barked and self._task is not None and self._task.uncancel() <= self._cancels_before
 
     def stop(self) -> None:
-        """The stream has ended."""
+        """Look no more, until the next wait."""
         if self._handle is not None:
             self._handle.cancel()
+            self._handle = None
 
     def _set(self) -> None:
-        self.stop()
-        self._handle = (
-            self._loop.call_at(self._deadline, self._look) if self._deadline < float("inf") else None
-        )
+        deadline = min(self._since + self._limit_s, self._total_at)
+        if deadline < float("inf"):
+            self._handle = self._loop.call_at(deadline, self._look)
 
     def _look(self) -> None:
         self._handle = None
         if self._task is None:
             return  # the next wait sets the timer again
-        if self._loop.time() < self._deadline:
+        if self._now() < min(self._since + self._limit_s, self._total_at):
             self._set()
-        else:
-            self._has_barked = True
-            self._task.cancel()
+            return
+        if self._total_at < self._since + self._limit_s:
+            self.timer = "total"
+        self._has_barked = True
+        self._task.cancel()
+
+
+def _or_ever(limit_s: float | None) -> float:
+    return float("inf") if limit_s is None else limit_s
 
 
 def _error(request: ChatRequest, timer: TimerName, timeouts: TimeoutConfig) -> ProviderTimeoutError:

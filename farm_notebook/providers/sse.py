@@ -1,4 +1,4 @@
-"""Splits a byte stream of server-sent events into their data payloads, those of one read together.
+"""Splits the bytes of a stream of server-sent events into the data of its events.
 
 Lines end at ``\\n`` or ``\\r\\n`` bytes only: U+2028 inside JSON is data, not a line end. Comments
 (``:``) and every field but ``data`` are skipped; several ``data`` lines of one event are joined.
@@ -7,35 +7,36 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
-
-__all__ = ["data_payloads"]
+__all__ = ["EventSplitter"]
 
 
-async def data_payloads(chunks: AsyncIterable[bytes]) -> AsyncGenerator[list[bytes], None]:
-    """The data of each event, in order, whatever way the bytes are cut into chunks.
+class EventSplitter:
+    """What has been read of one stream, whatever way its bytes are cut into chunks.
 
-    An event that the stream's end cut off is dropped, as the standard says.
-
-    Yields:
-        The payloads that a chunk completed, at least one: what arrived together is passed on together.
+    No generator: a stream has thousands of chunks, and each would pay for one more.
     """
-    pending: list[bytes] = []
-    data: list[bytes] = []
-    async for chunk in chunks:
-        payloads: list[bytes] = []
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []  # the pieces of a line that has not ended
+        self._data: list[bytes] = []  # the ``data`` lines of an event that has not ended
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events that this chunk completed, in order.
+
+        An event that the stream's end cuts off is never given out, as the standard says.
+        """
         head, newline, tail = chunk.rpartition(b"\n")
         if not newline:
-            pending.append(chunk)
-            continue
-        for ended_line in b"".join((*pending, head)).split(b"\n"):
+            self._line.append(chunk)
+            return []
+        payloads: list[bytes] = []
+        for ended_line in b"".join((*self._line, head)).split(b"\n"):
             line = ended_line.removesuffix(b"\r")
             if not line:
-                if data:
-                    payloads.append(b"\n".join(data))
-                    data.clear()
+                if self._data:
+                    payloads.append(b"\n".join(self._data))
+                    self._data.clear()
             elif line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
-        pending = [tail]
-        if payloads:
-            yield payloads
+                self._data.append(line[5:].removeprefix(b" "))
+        self._line = [tail]
+        return payloads

@@ -13,9 +13,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from pydantic_core import from_json
+
 from farm_notebook.errors import FarmError, IncompleteStreamError, ProviderError
 from farm_notebook.providers.openai_wire.failure import wire_error
-from farm_notebook.providers.sse import data_payloads
+from farm_notebook.providers.sse import EventSplitter
 from farm_notebook.types import (
     Event,
     Finished,
@@ -41,10 +43,10 @@ async def decode_stream(chunks: AsyncIterable[bytes], ref: ModelRef) -> AsyncGen
         IncompleteStreamError: The bytes ended without a finish reason.
         ProviderError: The server reported an error inside the stream, or sent what is not the protocol.
     """
-    reads = data_payloads(chunks)
-    answer = _Answer(ref)
-    async for payloads in reads:
-        for event in answer.take(payloads):
+    splitter, answer = EventSplitter(), _Answer(ref)
+    reads = aiter(chunks)
+    async for chunk in reads:
+        for event in answer.take(splitter.feed(chunk)):
             yield event
         if answer.error is not None:
             raise answer.error
@@ -107,7 +109,7 @@ class _Answer:
                 self.is_done = True
                 break
             try:
-                self._take(json.loads(payload))
+                self._take(_json(payload))
             except FarmError as error:
                 self.error = error
                 break
@@ -174,6 +176,19 @@ class _Answer:
         return ProviderError(
             f"{self._ref} sent {what}: {payload[:_QUOTED_BYTES]!r}.", provider=self._ref.provider
         )
+
+
+def _json(payload: bytes) -> Any:
+    """Twice as fast as ``json.loads``, which gets what this parser is too strict for: half a surrogate pair,
+    where a server cuts a character's escapes in two.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    try:
+        return from_json(payload)
+    except ValueError:
+        return json.loads(payload)
 
 
 def _text(value: Any) -> str:
