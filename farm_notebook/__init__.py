@@ -23,15 +23,19 @@ if TYPE_CHECKING:
     from farm_notebook.errors import FarmError
     from farm_notebook.farm import AsyncFarm, Farm
     from farm_notebook.providers import register_provider
+    from farm_notebook.providers.base import AIProvider
     from farm_notebook.reply import Reply
     from farm_notebook.types import (
         ChatMessage,
         ChatRequest,
         Embeddings,
+        Image,
         ModelInfo,
         ModelRef,
         ProviderStatus,
         Timings,
+        Tool,
+        ToolCall,
         Usage,
     )
 
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AIProvider": "providers.base",
     "AsyncFarm": "farm",
     "ChatMessage": "types",
     "ChatRequest": "types",
@@ -53,11 +58,14 @@ _HOMES = {
     "Farm": "farm",
     "FarmConfig": "config",
     "FarmError": "errors",
+    "Image": "types",
     "ModelInfo": "types",
     "ModelRef": "types",
     "ProviderStatus": "types",
     "Reply": "reply",
     "Timings": "types",
+    "Tool": "types",
+    "ToolCall": "types",
     "Usage": "types",
     "register_provider": "providers",
 }
@@ -65,6 +73,7 @@ _CALLS = ("chat", "embed", "generate", "health", "list_models", "stream")
 _SUBMODULES = ("errors", "types")
 
 __all__ = [
+    "AIProvider",
     "AsyncFarm",
     "ChatMessage",
     "ChatRequest",
@@ -72,11 +81,14 @@ __all__ = [
     "Farm",
     "FarmConfig",
     "FarmError",
+    "Image",
     "ModelInfo",
     "ModelRef",
     "ProviderStatus",
     "Reply",
     "Timings",
+    "Tool",
+    "ToolCall",
     "Usage",
     "chat",
     "embed",

@@ -6,18 +6,21 @@ A nested setting is written with two underscores, e.g. ``FARM_LLAMACPP__THREADS=
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 import psutil
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from farm_notebook.errors import ConfigError
 
 __all__ = [
+    "CacheConfig",
     "DEFAULT_MODEL",
     "DisplayConfig",
     "EndpointConfig",
@@ -26,6 +29,7 @@ __all__ = [
     "LlamaCppConfig",
     "OllamaConfig",
     "OpenAIConfig",
+    "RetryConfig",
     "TimeoutConfig",
     "load_config",
 ]
@@ -44,6 +48,54 @@ def _first_set(*variables: str) -> str | None:
     return next((value for name in variables if (value := os.environ.get(name, "").strip())), None)
 
 
+def _as_variable(name: str) -> str:
+    """The name of a variable, and not the key itself, which is what people write here at first."""
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        raise ValueError(
+            "it takes the name of an environment variable, in capitals as in 'GROQ_API_KEY', and not the key"
+        )
+    return name
+
+
+def _as_base_url(url: str) -> str:
+    """An address that paths can be put after."""
+    example = "it takes an address as in 'http://localhost:8000/v1'"
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of the port; its words quote what stands there, which may be a password
+        raise ValueError(example) from None
+    if not is_address:
+        raise ValueError(example)
+    if "@" in parts.netloc:
+        raise ValueError("no user and password in an address: a key belongs into a variable, see api_key_env")
+    if parts.query or parts.fragment:
+        raise ValueError("parameters of the address belong into the setting query")
+    return url.rstrip("/")
+
+
+def _as_endpoint_name(name: str) -> str:
+    """A name that can stand before the ``:`` of a model ref, and is not another provider's."""
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+        raise ValueError("a name has small letters, digits, '_' and '-' only, and begins with a letter")
+    if name in FarmConfig.model_fields or name in _OTHER_PROVIDERS:
+        raise ValueError("that name is taken by a setting or by another provider")
+    return name
+
+
+def _as_duration(text: str) -> str:
+    """A time as Ollama writes it, which is how Go does."""
+    if not re.fullmatch(r"-?(\d+(\.\d+)?|(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+)", text):
+        raise ValueError("it takes a time as in '5m', '1h30m' or '300' (seconds), or '-1' for ever")
+    return text
+
+
+_OTHER_PROVIDERS = ("scripted",)  # those that have no section here
+_BaseURL = Annotated[str, AfterValidator(_as_base_url)]
+_Variable = Annotated[str, AfterValidator(_as_variable)]
+_EndpointName = Annotated[str, AfterValidator(_as_endpoint_name)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,6 +109,10 @@ class LlamaCppConfig(_Section):
         batch_tokens: Prompt tokens read between two looks at whether the caller is still there.
             Larger reads prompts faster and stops later.
         gpu_layers: Layers to put on a GPU; -1 is as many as fit.
+        parallel: Most requests that one model answers at once. They share the context window, which each
+            may fill where the others leave room; one that does not fit waits.
+        projectors: What lets a model see images: its ``mmproj`` file, by the model's name or path; ``None``
+            uses none. Without an entry a single ``mmproj*.gguf`` beside a local file is used.
         max_tokens: Longest answer where a request does not say; small models may otherwise go round in
             circles until the context window is full.
         start_timeout_s: How long a model may take to load.
@@ -66,6 +122,8 @@ class LlamaCppConfig(_Section):
     threads: int = Field(default_factory=_default_threads, ge=1, le=512)
     batch_tokens: int = Field(default=16, ge=1, le=4096)
     gpu_layers: int = Field(default=-1, ge=-1)
+    parallel: int = Field(default=4, ge=1, le=64)
+    projectors: Mapping[str, Path | None] = Field(default_factory=dict)
     max_tokens: int = Field(default=2048, ge=1)
     start_timeout_s: float = Field(default=300.0, gt=0)
 
@@ -75,8 +133,9 @@ class OllamaConfig(_Section):
 
     Args:
         url: Where it listens; from ``OLLAMA_URL`` or ``OLLAMA_HOST`` where they are set.
+        api_key_env: The variable that holds the key of a server that wants one, read for each request.
         keep_alive: How long a model stays in its memory after an answer, as Ollama writes it (``5m``,
-            ``-1`` for ever); ``None`` leaves it to the server.
+            ``300`` seconds, ``-1`` for ever); ``None`` leaves it to the server.
         context_tokens: Context window (``num_ctx``); ``None`` leaves it to the model.
         auto_start: Start the server where none answers and the URL is this machine's.
         auto_pull: Fetch a missing model when it is asked for.
@@ -87,7 +146,8 @@ class OllamaConfig(_Section):
     url: str = Field(
         default_factory=lambda: _first_set("OLLAMA_URL", "OLLAMA_HOST") or "http://localhost:11434"
     )
-    keep_alive: str | None = None
+    api_key_env: _Variable | None = "OLLAMA_API_KEY"
+    keep_alive: Annotated[str, AfterValidator(_as_duration)] | None = None
     context_tokens: int | None = Field(default=None, ge=64)
     auto_start: bool = False
     auto_pull: bool = False
@@ -111,8 +171,8 @@ class EndpointConfig(_Section):
             back to a chat where there is none.
     """
 
-    base_url: str
-    api_key_env: str | None = None
+    base_url: _BaseURL
+    api_key_env: _Variable | None = None
     api_key_header: str = "Authorization"
     organization: str | None = None
     project: str | None = None
@@ -125,10 +185,10 @@ class EndpointConfig(_Section):
 class OpenAIConfig(EndpointConfig):
     """OpenAI itself, or what ``OPENAI_BASE_URL`` names."""
 
-    base_url: str = Field(
+    base_url: _BaseURL = Field(
         default_factory=lambda: _first_set("OPENAI_BASE_URL") or "https://api.openai.com/v1"
     )
-    api_key_env: str | None = "OPENAI_API_KEY"
+    api_key_env: _Variable | None = "OPENAI_API_KEY"
     organization: str | None = Field(default_factory=lambda: _first_set("OPENAI_ORG_ID"))
     project: str | None = Field(default_factory=lambda: _first_set("OPENAI_PROJECT_ID"))
 
@@ -176,6 +236,37 @@ class TimeoutConfig(_Section):
     total_s: float | None = Field(default=None, gt=0)
 
 
+class RetryConfig(_Section):
+    """Asking again where a provider was busy, broken or out of reach, and had said nothing.
+
+    Args:
+        attempts: In all; 1 never asks again.
+        first_backoff_s: Longest wait before the second attempt; it doubles with each further one.
+        longest_backoff_s: Where that ends.
+        longest_wait_s: What a provider may ask to wait; asked for more, its error is raised at once.
+    """
+
+    attempts: int = Field(default=3, ge=1, le=20)
+    first_backoff_s: float = Field(default=0.5, ge=0)
+    longest_backoff_s: float = Field(default=20.0, ge=0)
+    longest_wait_s: float = Field(default=120.0, ge=0)
+
+
+class CacheConfig(_Section):
+    """Answers that are kept, and given again to the same question. Only repeatable ones are: those at
+    temperature 0 and those with a seed.
+
+    Args:
+        enabled: Whether any are kept and given.
+        ttl_s: Seconds that an answer is kept.
+        max_bytes: Of the file; the answers that were used longest ago make room.
+    """
+
+    enabled: bool = True
+    ttl_s: float = Field(default=3600.0, gt=0)
+    max_bytes: int = Field(default=500_000_000, ge=1_000_000)
+
+
 class DisplayConfig(_Section):
     """How answers appear in a notebook.
 
@@ -209,16 +300,28 @@ class FarmConfig(BaseSettings):
     offline: bool = False
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     timeouts: TimeoutConfig = TimeoutConfig()
+    retry: RetryConfig = RetryConfig()
+    cache: CacheConfig = CacheConfig()
     display: DisplayConfig = DisplayConfig()
     ollama: OllamaConfig = Field(default_factory=OllamaConfig)
     openai: OpenAIConfig = Field(default_factory=OpenAIConfig)
     huggingface: HuggingFaceConfig = HuggingFaceConfig()
-    endpoints: Mapping[str, EndpointConfig] = Field(default_factory=dict)
+    endpoints: Mapping[_EndpointName, EndpointConfig] = Field(default_factory=dict)
 
     @property
     def models_dir(self) -> Path:
         """The folder of fetched model files."""
         return self.cache_dir / "models"
+
+    @property
+    def answers_path(self) -> Path:
+        """The file of kept answers."""
+        return self.cache_dir / "answers-1.sqlite"  # a number a format, so that versions leave each other be
+
+    def section(self, provider: str) -> BaseModel | None:
+        """The settings of one provider or endpoint, where it has any."""
+        found = self.endpoints.get(provider) or getattr(self, provider, None)
+        return found if isinstance(found, BaseModel) else None
 
 
 def load_config(overrides: Mapping[str, Any] | None = None) -> FarmConfig:
@@ -246,6 +349,11 @@ def _explain_sections() -> str:
     sentences = []
     for name, field in FarmConfig.model_fields.items():
         section, variable = field.annotation, f"{ENV_PREFIX}{name.upper()}"
+        if name == "endpoints" and os.environ.get(variable):
+            sentences.append(
+                f"{variable} is not valid: it takes a JSON object of endpoints by name; or set one setting "
+                f"of one endpoint, as in {variable}__GROQ__BASE_URL."
+            )
         if isinstance(section, type) and issubclass(section, _Section) and (text := os.environ.get(variable)):
             example = next(iter(section.model_fields)).upper()
             sentences.append(
@@ -259,9 +367,19 @@ def _explain(error: ValidationError, overrides: Mapping[str, Any]) -> str:
     """One sentence for each bad setting: where it was set, what it was, what is wrong with it."""
     sentences = []
     for problem in error.errors():
-        path = [str(part) for part in problem["loc"]]
+        path = [str(part) for part in problem["loc"] if part != "[key]"]
         variable = ENV_PREFIX + "__".join(path).upper()
         in_environment = path[0] not in overrides and variable in {name.upper() for name in os.environ}
         source = variable if in_environment else ".".join(path)
-        sentences.append(f"{source}={problem['input']!r} is not valid: {problem['msg']}.")
+        what = source if _may_be_secret(path[-1], problem["input"]) else f"{source}={problem['input']!r}"
+        words = problem["msg"].removeprefix("Value error, ")
+        if path[-1] == "api_key":
+            words = "a key is no setting; name the variable that holds it with api_key_env"
+        sentences.append(f"{what} is not valid: {words}.")
     return " ".join(sentences)
+
+
+def _may_be_secret(name: str, value: object) -> bool:
+    """Whether a rejected value is better not shown: a key in the wrong place, or one in a URL."""
+    is_named_so = re.search(r"key|token(?!s)|secret|passw|auth", name, re.IGNORECASE) is not None
+    return (is_named_so and not isinstance(value, int | float)) or "@" in str(value)

@@ -28,7 +28,8 @@ had already delivered when it failed is in ``ProviderError.partial_text``.
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 __all__ = [
     "AuthenticationError",
@@ -177,6 +178,10 @@ class ProviderTimeoutError(ProviderError, TimeoutError):
     def __init__(self, message: str, *, timer: TimerName, provider: str = "", partial_text: str = "") -> None:
         super().__init__(message, provider=provider, partial_text=partial_text)
         self.timer: TimerName = timer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is copied and pickled: without the timer it cannot be made."""
+        return partial(type(self), timer=self.timer), self.args, self.__dict__
 
 
 class IncompleteStreamError(ProviderError):

@@ -7,25 +7,32 @@ models; these live on the farm's own event loop, so that any thread and any othe
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
+import secrets
 import threading
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing
-from typing import Any
+from collections.abc import AsyncGenerator, Generator, Sequence, Set
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 from typing_extensions import Unpack
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import FarmError, IncompleteStreamError, ProviderError
-from farm_notebook.pipeline import compose
+from farm_notebook.pipeline import Handler, Middleware, compose
+from farm_notebook.pipeline.cache import cache
 from farm_notebook.pipeline.meter import meter
+from farm_notebook.pipeline.single_flight import SingleFlight
 from farm_notebook.pipeline.timers import timers
-from farm_notebook.providers import make_provider, provider_names
+from farm_notebook.providers import is_replaced, make_provider, provider_names, unused_providers
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.request import Options, Prompt, build_request
-from farm_notebook.router import resolve
+from farm_notebook.router import explaining, resolve
+from farm_notebook.stores import StoreStats
+from farm_notebook.stores.sqlite import SQLiteStore
 from farm_notebook.types import (
     ChatRequest,
     Embeddings,
@@ -33,6 +40,7 @@ from farm_notebook.types import (
     Finished,
     LoadProgress,
     ModelInfo,
+    ModelRef,
     ProviderStatus,
     RequestKind,
     TextDelta,
@@ -40,27 +48,71 @@ from farm_notebook.types import (
 
 __all__ = ["AsyncFarm", "Farm", "default_farm"]
 
+T = TypeVar("T")
+
 
 class _Providers:
-    """The providers of one configuration, made when first asked for."""
+    """The providers of one configuration, made when first asked for, and what is kept of their answers."""
 
     def __init__(self, config: FarmConfig) -> None:
         self._config = config
+        keeping = config.cache
+        self.answers = SQLiteStore(config.answers_path, ttl_s=keeping.ttl_s, max_bytes=keeping.max_bytes)
+        self.flights = SingleFlight[Event]()
+        self._hashes: dict[tuple[str, type[AIProvider]], str] = {}
         self._made: dict[str, AIProvider] = {}
+        self._replaced: list[AIProvider] = []  # by a class of the same name; they may still be answering
 
     def get(self, name: str) -> AIProvider:
+        if name in self._made and is_replaced(self._made[name]):
+            self._replaced.append(self._made.pop(name))
         if name not in self._made:
             self._made[name] = make_provider(name, self._config)
         return self._made[name]
 
-    def listed(self) -> list[AIProvider]:
-        providers = [self.get(name) for name in provider_names(self._config)]
-        return [provider for provider in providers if provider.is_listed]
+    def listed(self) -> tuple[list[AIProvider], list[ProviderStatus]]:
+        """Those that users are shown, and what is wrong with those that cannot be made."""
+        made: list[AIProvider] = []
+        broken = unused_providers(self._config)
+        for name in provider_names(self._config):
+            try:
+                made.append(self.get(name))
+            except FarmError as error:
+                broken.append(ProviderStatus(name, healthy=False, detail=str(error)))
+        return [provider for provider in made if provider.is_listed], broken
+
+    async def digest(self, ref: ModelRef) -> str | None:
+        return await self.get(ref.provider).digest(ref.model)
+
+    def cache(self, *, in_pieces: bool) -> Middleware:
+        """Keeps and gives answers, where that is not switched off."""
+        if not self._config.cache.enabled:
+            return compose()
+        return cache(
+            self.answers, self.digest, settings=self._settings, in_pieces=in_pieces, flights=self.flights
+        )
+
+    def _settings(self, name: str) -> str:
+        """What tells a provider and its settings from others; the same in every process."""
+        try:
+            kind = type(self.get(name))
+        except FarmError:  # the request itself will say why
+            return ""
+        if (name, kind) not in self._hashes:
+            section = self._config.section(name)
+            told = [name, kind.__module__, kind.__qualname__, section and section.model_dump()]
+            if kind.__module__ == "__main__":  # a notebook's own: when its cell runs again it is another one
+                told.append(secrets.token_hex())
+            plain = json.dumps(told, sort_keys=True, default=_plain)
+            self._hashes[name, kind] = hashlib.sha256(plain.encode()).hexdigest()[:16]
+        return self._hashes[name, kind]
 
     async def aclose(self) -> None:
-        made = list(self._made.values())
+        made = [*self._made.values(), *self._replaced]
         self._made.clear()
-        outcomes = await asyncio.gather(*(provider.aclose() for provider in made), return_exceptions=True)
+        self._replaced.clear()
+        closing = [self.answers.aclose(), *(provider.aclose() for provider in made)]
+        outcomes = await asyncio.gather(*closing, return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
@@ -80,7 +132,12 @@ class AsyncFarm:
     def __init__(self, config: FarmConfig | None = None, **settings: Any) -> None:
         self.config = config if config is not None else load_config(settings)
         self._providers = _shared_providers(self.config)
-        self._handler = compose(meter(), timers(self.config.timeouts))(self._dispatch)
+        self._handler = self._composed(in_pieces=True)
+        self._whole_handler = self._composed(in_pieces=False)  # for those who wait for the end anyway
+
+    def _composed(self, *, in_pieces: bool) -> Handler:
+        policies = (meter(), self._providers.cache(in_pieces=in_pieces), timers(self.config.timeouts))
+        return compose(*policies)(self._dispatch)
 
     def request(
         self, prompt: Prompt, *, kind: RequestKind = "chat", **options: Unpack[Options]
@@ -119,7 +176,8 @@ class AsyncFarm:
         """One unit vector a text."""
         ref = resolve(model, self.config)
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
-        return await loop.run(self._providers.get(ref.provider).embed(texts, ref.model))
+        with explaining(ref, self.config):
+            return await loop.run(self._providers.get(ref.provider).embed(texts, ref.model))
 
     async def list_models(self) -> list[ModelInfo]:
         """The models of every provider that can be reached; ``health`` tells of the others."""
@@ -128,21 +186,57 @@ class AsyncFarm:
     def load(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Fetch a model if need be and bring it into memory."""
         ref = resolve(model, self.config)
-        return loop.iterate(self._providers.get(ref.provider).load_model(ref.model))
+        return loop.iterate(self._progress(ref, self._providers.get(ref.provider).load_model(ref.model)))
 
     def pull(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Bring a model's files to this machine without loading them."""
         ref = resolve(model, self.config)
-        return loop.iterate(self._providers.get(ref.provider).pull_model(ref.model))
+        return loop.iterate(self._progress(ref, self._providers.get(ref.provider).pull_model(ref.model)))
 
     async def unload(self, model: str | None = None) -> bool:
         """Give a model's memory back; whether it was loaded."""
         ref = resolve(model, self.config)
-        return await loop.run(self._providers.get(ref.provider).unload_model(ref.model))
+        with explaining(ref, self.config):
+            return await loop.run(self._providers.get(ref.provider).unload_model(ref.model))
+
+    @asynccontextmanager
+    async def lease(self, model: str | None = None) -> AsyncGenerator[Any, None]:
+        """A model in this process, loaded if need be: ``async with farm.lease("huggingface:./ckpt") as m``.
+
+        Yields:
+            What its provider gives of it; of ``huggingface`` a ``LoadedModel`` with ``module`` and
+            ``tokenizer``. After the block it must not be used.
+
+        Raises:
+            InvalidRequestError: The provider's models run in another process.
+        """
+        ref = resolve(model, self.config)
+        held = self._providers.get(ref.provider).lease(ref.model)
+        leased = await loop.run(_entered(held))
+        try:
+            yield leased
+        finally:
+            await loop.run(_left(held))
 
     async def digest(self, request: ChatRequest) -> str | None:
         """The file digest or revision of the model a request names."""
-        return await loop.run(self._providers.get(request.ref.provider).digest(request.ref.model))
+        return await loop.run(self._providers.digest(request.ref))
+
+    async def cache_stats(self) -> StoreStats:
+        """What is kept of answers, by all farms of this user.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        return await loop.run(self._providers.answers.stats())
+
+    async def cache_clear(self) -> int:
+        """Forget all answers that were kept; how many there were.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        return await loop.run(self._providers.answers.clear())
 
     async def health(self) -> list[ProviderStatus]:
         """The state of every provider, asked at once; nothing is loaded for it."""
@@ -153,7 +247,7 @@ class AsyncFarm:
         await loop.run(self._providers.aclose())
 
     async def _list_models(self) -> list[ModelInfo]:
-        asked = (provider.list_models() for provider in self._providers.listed())
+        asked = (provider.list_models() for provider in self._providers.listed()[0])
         found = await asyncio.gather(*asked, return_exceptions=True)
         infos: list[ModelInfo] = []
         for outcome in found:
@@ -164,12 +258,13 @@ class AsyncFarm:
         return infos
 
     async def _health(self) -> list[ProviderStatus]:
-        return await asyncio.gather(*(provider.health_check() for provider in self._providers.listed()))
+        listed, broken = self._providers.listed()
+        return [*await asyncio.gather(*(provider.health_check() for provider in listed)), *broken]
 
     async def _collect(self, request: ChatRequest) -> Reply:
         builder = ReplyBuilder(request)
         try:
-            async with aclosing(self._handler(request)) as events:
+            async with aclosing(self._whole_handler(request)) as events:
                 async for event in events:
                     builder.add(event)
         except ProviderError as error:
@@ -178,12 +273,21 @@ class AsyncFarm:
         builder.digest = await self.digest(request)
         return builder.build()
 
+    async def _progress(
+        self, ref: ModelRef, events: AsyncGenerator[LoadProgress, None]
+    ) -> AsyncGenerator[LoadProgress, None]:
+        with explaining(ref, self.config):
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+
     async def _dispatch(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Ask the provider; a stream that ends without its finish mark did not succeed."""
         event: Event | None = None
-        async with aclosing(self._providers.get(request.ref.provider).answer(request)) as events:
-            async for event in events:
-                yield event
+        with explaining(request.ref, self.config):
+            async with aclosing(self._providers.get(request.ref.provider).answer(request)) as events:
+                async for event in events:
+                    yield event
         if not isinstance(event, Finished):
             raise IncompleteStreamError(
                 f"The answer of {request.ref} ended without its finish mark.", provider=request.ref.provider
@@ -238,6 +342,16 @@ class Farm:
         """See ``AsyncFarm.pull``."""
         return loop.iterate_blocking(self.core.pull(model))
 
+    @contextmanager
+    def lease(self, model: str | None = None) -> Generator[Any, None, None]:
+        """See ``AsyncFarm.lease``."""
+        held = self.core.lease(model)
+        leased = loop.run_blocking(_entered(held))
+        try:
+            yield leased
+        finally:
+            loop.run_blocking(_left(held))
+
     def unload(self, model: str | None = None) -> bool:
         """See ``AsyncFarm.unload``."""
         return loop.run_blocking(self.core.unload(model))
@@ -245,6 +359,14 @@ class Farm:
     def health(self) -> list[ProviderStatus]:
         """See ``AsyncFarm.health``."""
         return loop.run_blocking(self.core.health())
+
+    def cache_stats(self) -> StoreStats:
+        """See ``AsyncFarm.cache_stats``."""
+        return loop.run_blocking(self.core.cache_stats())
+
+    def cache_clear(self) -> int:
+        """See ``AsyncFarm.cache_clear``."""
+        return loop.run_blocking(self.core.cache_clear())
 
     def close(self) -> None:
         """See ``AsyncFarm.aclose``."""
@@ -254,6 +376,19 @@ class Farm:
 _lock = threading.Lock()
 _pools: list[tuple[FarmConfig, _Providers]] = []  # few, and a configuration has no hash
 _default: Farm | None = None
+
+
+def _plain(value: object) -> Any:
+    """A setting that is no JSON value as one: a set, a path."""
+    return sorted(value) if isinstance(value, Set) else str(value)
+
+
+async def _entered(held: AbstractAsyncContextManager[T]) -> T:
+    return await held.__aenter__()
+
+
+async def _left(held: AbstractAsyncContextManager[object]) -> None:
+    await held.__aexit__(None, None, None)
 
 
 def default_farm() -> Farm:

@@ -92,18 +92,23 @@ class Reply:
 
     @property
     def footer(self) -> str:
-        """Model, tokens, time to first token and tokens/s in one line; what is unknown is left out."""
+        """Model, calls, tokens, time to first token and tokens/s in one line; what is unknown is left out."""
         facts = [str(self.ref)]
+        if self.tool_calls:
+            facts.append(f"calls {', '.join(call.name for call in self.tool_calls)}")
         if self.usage.output_tokens is not None:
             facts.append(f"{self.usage.output_tokens:,} token{'s' * (self.usage.output_tokens != 1)}")
-        if self.timings.first_token_s is not None:
-            facts.append(f"first token {self.timings.first_token_s:.2f} s")
-        if self.timings.tokens_per_s is not None:
-            facts.append(f"{self.timings.tokens_per_s:.0f} tokens/s")
         if self.cached:
-            facts.append("cached")
+            facts.append("cached")  # the timings are those of a look-up
+        else:
+            if self.timings.first_token_s is not None:
+                facts.append(f"first token {self.timings.first_token_s:.2f} s")
+            if self.timings.tokens_per_s is not None:
+                facts.append(f"{self.timings.tokens_per_s:.0f} tokens/s")
         if self.finish_reason == "length":
             facts.append("cut at the token limit")
+        elif self.finish_reason == "content_filter":
+            facts.append("cut by the content filter")
         elif self.is_partial:
             facts.append("interrupted" if self.finish_reason == "interrupted" else "incomplete")
         return " · ".join(facts)
@@ -163,9 +168,10 @@ class ReplyBuilder:
 
     def add(self, event: Event) -> None:
         """Take the stream's next event."""
+        if type(event) is TextDelta:  # nearly all are, and a match takes several times as long
+            self._text.append(event.text)
+            return
         match event:
-            case TextDelta(text):
-                self._text.append(text)
             case ReasoningDelta(text):
                 self._reasoning.append(text)
             case ToolCall():

@@ -6,7 +6,11 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, Protocol, TypeAlias, TypedDict, get_args, runtime_checkable
+from numbers import Integral, Real
+from typing import Any, Protocol, TypeAlias, TypedDict, get_args, get_origin, runtime_checkable
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError
@@ -14,6 +18,7 @@ from farm_notebook.images import ImageSource, as_image
 from farm_notebook.router import resolve
 from farm_notebook.tools import ToolSource, as_tool
 from farm_notebook.types import (
+    CacheUse,
     ChatMessage,
     ChatRequest,
     Image,
@@ -43,8 +48,9 @@ class Options(TypedDict, total=False):
     """What may be said about a request besides its prompt; what is absent is left to the provider.
 
     ``model`` is a name as in ``router.resolve``; ``system`` is a system message put first; ``images`` go with
-    the last message; ``schema`` is a JSON schema or a pydantic model class; ``tools`` are functions, or tools
-    as in ``tools.as_tool``; the rest are ``ChatRequest``'s fields.
+    the last message, as ``images.as_image`` takes them; ``schema`` is a JSON schema, a pydantic model class
+    or another annotated type, such as ``list[City]``; ``tools`` are functions, or tools as in
+    ``tools.as_tool``; ``reasoning`` may be ``True`` or ``False`` too; the rest are ``ChatRequest``'s fields.
     """
 
     model: str | None
@@ -54,12 +60,13 @@ class Options(TypedDict, total=False):
     max_tokens: int | None
     seed: int | None
     stop: str | Sequence[str] | None
-    schema: Mapping[str, Any] | SchemaSource | None
+    schema: Mapping[str, Any] | SchemaSource | type[Any] | None
     images: ImageSource | Sequence[ImageSource] | None
     tools: ToolSource | Sequence[ToolSource] | None
     tool_choice: str | None
     reasoning: ReasoningEffort | bool | None
     extra: Mapping[str, Any] | None
+    cache: CacheUse | None
 
 
 def build_request(
@@ -71,7 +78,7 @@ def build_request(
         prompt: The user's text, or a conversation as messages (or mappings with ``role``, ``content``).
         config: The settings.
         options: See ``Options``.
-        kind: ``completion`` sends the prompt raw and takes no conversation.
+        kind: ``completion`` sends the prompt raw, and takes no conversation, images or tools.
 
     Raises:
         InvalidRequestError: Quoting the bad value and what is valid.
@@ -83,9 +90,9 @@ def build_request(
     messages = _messages(prompt, _images(options.get("images")))
     if system := options.get("system"):
         messages = (_message(ChatMessage("system", system)), *messages)
-    if kind == "completion" and len(messages) != 1:
-        raise InvalidRequestError("A completion takes one prompt: no conversation and no system message.")
     tools = _tools(options.get("tools"))
+    if kind == "completion":
+        _check_completion(messages, tools)
     return ChatRequest(
         ref=resolve(options.get("model"), config),
         messages=messages,
@@ -100,7 +107,19 @@ def build_request(
         tool_choice=_tool_choice(options.get("tool_choice"), tools),
         reasoning=_reasoning(options.get("reasoning")),
         extra=_extra(options.get("extra")),
+        cache=_cache_use(options.get("cache")),
     )
+
+
+def _check_completion(messages: Sequence[ChatMessage], tools: Sequence[Tool]) -> None:
+    """A raw prompt is one text; what only a chat template can write into it has no place there."""
+    if len(messages) != 1 or messages[0].role != "user":
+        raise InvalidRequestError("A completion takes one prompt: no conversation and no system message.")
+    for what, given in (("images", messages[0].images), ("tools", tools)):
+        if given:
+            raise InvalidRequestError(
+                f"A completion takes no {what}: they need the model's chat template. Ask for a chat instead."
+            )
 
 
 def _messages(prompt: Prompt, images: tuple[Image, ...]) -> tuple[ChatMessage, ...]:
@@ -132,8 +151,11 @@ def _message(entry: ChatMessage | Mapping[str, Any]) -> ChatMessage:
         raise InvalidRequestError(f"Images go with a message of the user, not of {entry.role!r}.")
     if entry.tool_calls and entry.role != "assistant":
         raise InvalidRequestError(f"Tool calls are the assistant's, not of {entry.role!r}.")
-    if (entry.role == "tool") != (entry.tool_call_id is not None):
-        raise InvalidRequestError("A message has a tool_call_id if, and only if, its role is 'tool'.")
+    if (entry.role == "tool") != isinstance(entry.tool_call_id, str):
+        raise InvalidRequestError(
+            f"tool_call_id={entry.tool_call_id!r} of a message of {entry.role!r} is not valid. A message "
+            "has one, the id of a ToolCall, if and only if its role is 'tool'."
+        )
     try:
         entry.content.encode()
     except UnicodeEncodeError as error:
@@ -142,7 +164,11 @@ def _message(entry: ChatMessage | Mapping[str, Any]) -> ChatMessage:
             f"Character {error.start} of the prompt, {half!r}, is half of a surrogate pair, which cannot "
             "be sent. Was the text decoded with errors='surrogateescape'?"
         ) from None
-    return entry
+    return replace(
+        entry,
+        images=_images(entry.images),
+        tool_calls=tuple(_tool_call(call) for call in _listed(entry.tool_calls)),
+    )
 
 
 def _message_of_mapping(entry: Mapping[str, Any]) -> ChatMessage:
@@ -152,28 +178,41 @@ def _message_of_mapping(entry: Mapping[str, Any]) -> ChatMessage:
             f"{entry!r} is not a message. Valid: ChatMessage(role, content), or a mapping with 'role' and "
             f"'content', and perhaps {', '.join(map(repr, valid[2:]))}."
         )
-    calls = entry.get("tool_calls") or ()
-    if not all(isinstance(call, ToolCall) for call in calls):
-        raise InvalidRequestError(f"{calls!r} are not tool calls. Valid: those of a Reply.")
-    return ChatMessage(
-        entry["role"],
-        entry["content"],
-        images=_images(entry.get("images")),
-        tool_calls=tuple(calls),
-        tool_call_id=entry.get("tool_call_id"),
-    )
+    given = {name: value for name, value in entry.items() if value is not None}
+    if "content" not in given and given.get("tool_calls"):  # as OpenAI writes a turn that only calls
+        given["content"] = ""
+    return ChatMessage(**{"role": entry["role"], "content": entry["content"], **given})
+
+
+def _tool_call(call: ToolCall | Mapping[str, Any]) -> ToolCall:
+    """A call of an earlier answer: a ``ToolCall``, or a mapping with its fields or as OpenAI writes it."""
+    if isinstance(call, Mapping):
+        function = call.get("function", call)
+        if isinstance(function, Mapping):
+            call = ToolCall(call.get("id", ""), function.get("name", ""), function.get("arguments", ""))
+    if not isinstance(call, ToolCall):
+        raise InvalidRequestError(
+            f"{call!r} is no tool call. Valid: those of a Reply, or mappings with 'id', 'name', 'arguments'."
+        )
+    for name in ("id", "name", "arguments"):
+        if not isinstance(value := getattr(call, name), str) or not (value or name == "arguments"):
+            raise InvalidRequestError(f"The {name} of a tool call is text, not {value!r}.")
+    return call
+
+
+def _listed(values: Any) -> Iterable[Any]:
+    """One value, or several in a list or tuple, as several; a mapping or a text is one."""
+    if values is None:
+        return ()
+    return values if isinstance(values, list | tuple) else (values,)
 
 
 def _images(images: ImageSource | Sequence[ImageSource] | None) -> tuple[Image, ...]:
-    if images is None:
-        return ()
-    return tuple(as_image(image) for image in (images if isinstance(images, list | tuple) else (images,)))
+    return tuple(as_image(image) for image in _listed(images))
 
 
 def _tools(tools: ToolSource | Sequence[ToolSource] | None) -> tuple[Tool, ...]:
-    if tools is None:
-        return ()
-    found = tuple(as_tool(tool) for tool in (tools if isinstance(tools, list | tuple) else (tools,)))
+    found = tuple(as_tool(tool) for tool in _listed(tools))
     names = [tool.name for tool in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InvalidRequestError(f"Two tools are called {twice!r}. Rename one.")
@@ -204,16 +243,35 @@ def _reasoning(effort: ReasoningEffort | bool | None) -> ReasoningEffort | None:
     return effort
 
 
-def _extra(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+def _cache_use(use: CacheUse | None) -> CacheUse:
+    if use is None:
+        return "use"
+    if use not in (valid := get_args(CacheUse)):
+        raise InvalidRequestError(f"cache={use!r} is not valid. Valid: {', '.join(map(repr, valid))}.")
+    return use
+
+
+def _extra(extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if extra is None:
         return {}
     if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
         raise InvalidRequestError(f"extra={extra!r} is not valid. Valid: a mapping of parameters by name.")
+    return _plain(extra, "extra")
+
+
+def _plain(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """JSON values as they will be sent, which nobody else can change."""
     try:
-        json.dumps(dict(extra))
+        copy: dict[str, Any] = json.loads(json.dumps(values, default=_as_dict, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"extra={extra!r} cannot be sent as JSON: {error}.") from None
-    return dict(extra)
+        raise InvalidRequestError(f"{what}={values!r} cannot be sent as JSON: {error}.") from None
+    return copy
+
+
+def _as_dict(value: object) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 def _number(
@@ -224,25 +282,30 @@ def _number(
     maximum: float = math.inf,
     above_minimum: bool = False,
 ) -> float | None:
+    """A finite number in range, always as a ``float``: 1 and 1.0 are one request, with one fingerprint."""
     value = options.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidRequestError(f"{name}={value!r} is not a number.")
-    if not (math.isfinite(value) and minimum <= value <= maximum) or (above_minimum and value == minimum):
+    number = float(value)
+    if not (math.isfinite(number) and minimum <= number <= maximum) or (above_minimum and number == minimum):
         allowed = f"{'above' if above_minimum else 'at least'} {minimum}"
         if math.isfinite(maximum):
             allowed += f" and at most {maximum}"
         raise InvalidRequestError(f"{name}={value!r} is out of range; it must be {allowed}.")
-    return value
+    return number
 
 
 def _integer(options: Options, name: str, *, minimum: int) -> int | None:
     value = options.get(name)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise InvalidRequestError(f"{name}={value!r} is not a whole number.")
-    _number(options, name, minimum=minimum)
-    return value
+    if value < minimum:
+        raise InvalidRequestError(f"{name}={value!r} is out of range; it must be at least {minimum}.")
+    return int(value)
 
 
 def _stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -255,11 +318,20 @@ def _stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
     return marks
 
 
-def _schema(schema: Mapping[str, Any] | SchemaSource | None) -> Mapping[str, Any] | None:
-    if schema is None or isinstance(schema, Mapping):
-        return schema
-    if isinstance(schema, SchemaSource):
-        return schema.model_json_schema()
+def _schema(schema: Mapping[str, Any] | SchemaSource | type[Any] | None) -> Mapping[str, Any] | None:
+    if schema is None:
+        return None
+    try:
+        if isinstance(schema, SchemaSource):
+            return schema.model_json_schema()
+        if isinstance(schema, type) or get_origin(schema) is not None:
+            return TypeAdapter[Any](schema).json_schema()  # type: ignore[arg-type]  # a type, or list[type]
+    except PydanticUserError as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise InvalidRequestError(f"{schema!r} cannot be told as a JSON schema: {reason}.") from None
+    if isinstance(schema, Mapping):
+        return _plain(schema, "schema")
     raise InvalidRequestError(
-        f"{schema!r} is not a schema. Valid: a JSON schema (dict), or a pydantic model class."
+        f"{schema!r} is not a schema. Valid: a JSON schema (dict), a pydantic model class, or another "
+        "annotated type."
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import InvalidRequestError
-from farm_notebook.providers import is_provider, make_provider
+from farm_notebook.errors import InvalidRequestError, ModelNotFoundError
+from farm_notebook.providers import is_provider, provider_names, similar_provider, unknown_provider
 from farm_notebook.types import ModelRef
 
-__all__ = ["resolve"]
+__all__ = ["explaining", "resolve"]
 
 _SEPARATOR = re.compile(r"[:/]")
+_LIKE_A_PROVIDER = re.compile(r"[A-Za-z][\w.-]+")  # longer than the letter of a Windows drive
 
 
 def resolve(name: str | None, config: FarmConfig) -> ModelRef:
@@ -53,4 +56,30 @@ def _split(name: str, config: FarmConfig) -> ModelRef | None:
 
 def _default_provider(config: FarmConfig) -> str:
     provider = _SEPARATOR.split(config.model, maxsplit=1)[0]
-    return make_provider(provider, config).name  # or the error that lists the valid ones
+    if not is_provider(provider, config):
+        raise unknown_provider(provider, config)
+    return provider
+
+
+@contextmanager
+def explaining(ref: ModelRef, config: FarmConfig) -> Iterator[None]:
+    """Have a model that is not found say too that what stands before its ``:`` is no provider.
+
+    ``opnai:gpt-4o`` is a fine name of a model, so it is asked for where models are asked for by default; only
+    when there is none may the name have been meant as a provider's, mistyped or not installed.
+    """
+    try:
+        yield
+    except ModelNotFoundError as error:
+        if hint := _hint(ref.model, config):
+            error.args = (f"{error} {hint}",)
+        raise
+
+
+def _hint(model: str, config: FarmConfig) -> str:
+    provider, _, rest = model.partition(":")
+    if not rest or not _LIKE_A_PROVIDER.fullmatch(provider) or is_provider(provider, config):
+        return ""
+    close = similar_provider(provider, config)
+    meant = f" Did you mean '{close}:{rest}'?" if close else ""
+    return f"{provider!r} is no provider either; those are {', '.join(provider_names(config))}.{meant}"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
+    "CacheUse",
     "Capability",
     "ChatMessage",
     "ChatRequest",
@@ -33,6 +34,7 @@ __all__ = [
     "ReasoningDelta",
     "ReasoningEffort",
     "RequestKind",
+    "Retrying",
     "Role",
     "Started",
     "TextDelta",
@@ -48,9 +50,12 @@ RequestKind = Literal["chat", "completion"]
 LoadStage = Literal["fetch", "verify", "load"]
 ReasoningEffort = Literal["off", "on", "low", "medium", "high"]
 ImageType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+CacheUse = Literal["use", "refresh", "off"]
 Capability = Literal["chat", "completion", "embedding", "tools", "vision", "reasoning"]
 
 FINGERPRINT_VERSION = 2
+NOT_IN_FINGERPRINT = ("cache",)
+_CANONICAL_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=dict)
 PARAMETERS = (
     "temperature",
     "top_p",
@@ -182,6 +187,8 @@ class ChatRequest:
         tool_choice: ``auto``, ``none``, ``required``, or the name of the one tool to call.
         reasoning: Whether, or how hard, a model that can think does so before it answers.
         extra: Parameters that only one provider knows, in its own words; they are sent as they are.
+        cache: Whether an answer that is kept may be given: ``refresh`` asks anew and keeps the answer, ``off``
+            does neither. It is about the call and not about the answer, so it is no part of the fingerprint.
     """
 
     ref: ModelRef
@@ -197,17 +204,18 @@ class ChatRequest:
     tool_choice: str | None = None
     reasoning: ReasoningEffort | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    cache: CacheUse = "use"
 
     def parameters(self) -> dict[str, Any]:
         """The parameters that were set, by name, as JSON values; what was left to the provider is absent."""
         values = {name: getattr(self, name) for name in PARAMETERS}
         values |= {
-            "stop": list(self.stop),
-            "schema": self.schema and dict(self.schema),
-            "tools": [dataclasses.asdict(tool) for tool in self.tools],
-            "extra": dict(self.extra),
+            "stop": list(self.stop) or None,
+            "schema": None if self.schema is None else dict(self.schema),  # an empty one asks for any JSON
+            "tools": [_plain_tool(tool) for tool in self.tools] or None,
+            "extra": dict(self.extra) or None,
         }
-        return {name: value for name, value in values.items() if value is not None and value not in ([], {})}
+        return {name: value for name, value in values.items() if value is not None}
 
     def fingerprint(self, digest: str | None = None) -> str:
         """SHA-256 of the canonical request, its model's digest included.
@@ -220,24 +228,29 @@ class ChatRequest:
         Returns:
             64 hexadecimal digits.
         """
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields = {name: getattr(self, name) for name in self.__slots__ if name not in NOT_IN_FINGERPRINT}
         fields |= {
             "ref": str(self.ref),
             "messages": [_canonical(message) for message in self.messages],
-            "tools": [dataclasses.asdict(tool) for tool in self.tools],
+            "tools": [_plain_tool(tool) for tool in self.tools],
             "digest": digest,
             "fingerprint_version": FINGERPRINT_VERSION,
         }
-        canonical = json.dumps(
-            fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=dict
-        )
+        canonical = _CANONICAL_JSON.encode(fields)
         return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
+
+
+def _plain_tool(tool: Tool) -> dict[str, Any]:
+    """A tool as JSON values; ``dataclasses.asdict`` fails on a mapping that is no ``dict``."""
+    return {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
 
 
 def _canonical(message: ChatMessage) -> dict[str, Any]:
     """A message as JSON values, with the digests of its images in their place."""
-    images = [image.digest for image in message.images]
-    return {**dataclasses.asdict(dataclasses.replace(message, images=())), "images": images}
+    values = {name: getattr(message, name) for name in message.__slots__}
+    values["images"] = [image.digest for image in message.images]
+    values["tool_calls"] = [dataclasses.asdict(call) for call in message.tool_calls]
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +283,7 @@ class Timings:
     tokens_per_s: float | None = None
 
 
-# Stream events. A stream is LoadProgress*, Started, PromptProgress*,
+# Stream events. A stream is LoadProgress*, Started, (Retrying | PromptProgress | LoadProgress)*,
 # (TextDelta | ReasoningDelta | ToolCall)*, Finished; one that ends without Finished did not succeed.
 
 
@@ -289,6 +302,15 @@ class Started:
 
     ref: ModelRef
     cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """The model could not answer yet and is asked again after ``wait_s`` seconds; nothing was said so far."""
+
+    ref: ModelRef
+    problem: str
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +344,9 @@ class Finished:
     timings: Timings = Timings()
 
 
-Event: TypeAlias = LoadProgress | Started | PromptProgress | TextDelta | ReasoningDelta | ToolCall | Finished
+Event: TypeAlias = (
+    LoadProgress | Started | Retrying | PromptProgress | TextDelta | ReasoningDelta | ToolCall | Finished
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 #
 #     sh scripts/install.sh kernel|lab|test|dev
 #
-# What was installed is remembered under .venv; nothing happens, and nothing is asked of the network,
-# until pyproject.toml changes. PYTHON names an interpreter; by default a fitting one is looked for.
+# What was installed is remembered under .venv; nothing happens, and nothing is asked of the network, until
+# pyproject.toml or scripts/constraints.txt changes. PYTHON names an interpreter; by default a fitting one is
+# looked for.
 
 set -u
 
@@ -61,7 +62,8 @@ if [ ! -d "$venv" ]; then
     printf '%s' "$PWD" >"$venv/made-for" || stop "$venv cannot be written"
 fi
 
-wanted=$(cksum <pyproject.toml) || stop "pyproject.toml is not here; run make in the project's folder"
+[ -f pyproject.toml ] || stop "pyproject.toml is not here; run make in the project's folder"
+wanted=$(cat pyproject.toml scripts/constraints.txt | cksum)
 for name in $enough; do
     if [ "$(cat "$venv/installed-$name" 2>/dev/null)" = "$wanted" ]; then
         say "$venv has the package and its extra '$extra' already"
@@ -71,7 +73,7 @@ done
 
 say "installing the package with its extra '$extra' into $venv (its output: $log)"
 if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
-    -e ".[$extra]" >"$log" 2>&1; then
+    -c scripts/constraints.txt -e ".[$extra]" >"$log" 2>&1; then
     grep -v '^WARNING' "$log" | tail -n 12 >&2
     stop "pip could not install the package; the end of $log stands above." \
         "If it could not reach its index: check the network, and PIP_INDEX_URL or \`pip config list\`" \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from farm_notebook.models.catalog import CATALOG
 from farm_notebook.models.fetch import fetch, local_path
 
 pytest.register_assert_rewrite("contract")
+
+# Tests ask a question twice and expect two answers; those of the cache switch it on, in folders of their own.
+os.environ["FARM_CACHE__ENABLED"] = "false"
 
 EMBEDDED = "smollm2:135m"
 LET_GO_S = 3.0  # from a close to the last of its tasks and processes

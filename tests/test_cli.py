@@ -471,3 +471,49 @@ def test_loading_the_command_loads_nothing_heavy() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=WAIT_S)
     assert done.stdout == "[]\n"
+
+
+# farm cache
+
+
+def test_an_answer_is_kept_from_one_process_to_the_next(own_cache: Path) -> None:
+    command = ("chat", "-m", "scripted:count-3", "-t", "0", "--json", "x")
+    answers = []
+    for options in ((), (), ("--no-cache",), ("--refresh",), ()):
+        with start(*command, *options) as process:
+            out, err = process.communicate(timeout=WAIT_S)
+        assert err == b""
+        answers.append(json.loads(out))
+    assert [answer["cached"] for answer in answers] == [False, True, False, False, True]
+    assert len({answer["text"] for answer in answers}) == 1
+    assert {answer["usage"]["output_tokens"] for answer in answers} == {3}
+
+
+def test_what_is_kept_can_be_seen_and_forgotten(farm: Farm, own_cache: Path) -> None:
+    farm("chat", "-m", "scripted:echo", "-t", "0", "one")
+    farm("chat", "-m", "scripted:echo", "-t", "0", "one")
+    code, out, err = farm("cache", "stats")
+    assert (code, err) == (0, "")
+    assert re.search(r"^answers +1\b", out, re.M)
+    assert str(own_cache / "answers-1.sqlite") in out
+    stats = json.loads(farm("cache", "stats", "--json").out)
+    assert (stats["enabled"], stats["entries"]) == (True, 1)
+    assert farm("cache", "clear") == (0, "1 answer forgotten\n", "")
+    assert farm("cache", "clear") == (0, "0 answers forgotten\n", "")
+    assert json.loads(farm("cache", "stats", "--json").out)["entries"] == 0
+
+
+def test_a_cache_that_cannot_be_used_is_one_clear_line(farm: Farm, own_cache: Path) -> None:
+    own_cache.write_text("a file in the way")
+    for command in ("stats", "clear"):
+        code, out, err = farm("cache", command)
+        assert (code, out) == (1, "")
+        assert len(err.splitlines()) == 1
+        assert "cache" in err
+
+
+def test_an_answer_cannot_be_kept_and_not_kept(farm: Farm) -> None:
+    code, out, err = farm("chat", "-m", "scripted:echo", "--no-cache", "--refresh", "x")
+    assert (code, out) == (2, "")
+    assert "--no-cache" in err
+    assert "--refresh" in err

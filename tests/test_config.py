@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from pydantic import ValidationError
 from farm_notebook.config import (
     DEFAULT_MODEL,
     DisplayConfig,
+    EndpointConfig,
     FarmConfig,
     LlamaCppConfig,
     TimeoutConfig,
@@ -164,9 +168,124 @@ def test_settings_cannot_be_changed(section: Any, name: str) -> None:
         setattr(section, name, getattr(section, name))
 
 
-def test_equal_settings_are_equal_keys() -> None:
-    one, same = (load_config({"model": "scripted:echo", "timeouts": {"idle_s": 3}}) for _ in range(2))
-    other = load_config({"model": "scripted:echo", "timeouts": {"idle_s": 4}})
+def test_equal_settings_are_equal_whatever_they_were_given_as() -> None:
+    """Farms with equal settings share their providers; settings with mappings in them have no hash."""
+    endpoint = {"base_url": "http://localhost:8000/v1", "headers": {"x-team": "a"}}
+    given = {"model": "scripted:echo", "timeouts": {"idle_s": 3}, "endpoints": {"near": endpoint}}
+    one, same = load_config(given), load_config(given | {"timeouts": TimeoutConfig(idle_s=3)})
     assert one == same
-    assert hash(one) == hash(same)
-    assert len({one, same, other}) == 2
+    assert one != load_config(given | {"timeouts": {"idle_s": 4}})
+    assert one != load_config(given | {"endpoints": {"near": endpoint | {"headers": {}}}})
+
+
+# The page in docs/
+
+PAGE = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text("utf-8")
+ENDPOINTS = json.loads("".join(re.findall(r"^```json\n(.*?)^```", PAGE, re.M | re.S)))
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_an_endpoint_of_the_page_can_be_copied(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_ENDPOINTS", json.dumps({name: ENDPOINTS[name]}))
+    endpoint = load_config().endpoints[name]
+    assert endpoint.model_dump(exclude_unset=True) == ENDPOINTS[name]
+
+
+def test_every_way_of_the_page_to_name_an_endpoint_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    groq = {"groq": EndpointConfig(**ENDPOINTS["groq"])}
+    as_json, one_by_one = (
+        dict(re.findall(rf"^export ({name})='?(.*?)'?$", PAGE, re.M))
+        for name in (r"FARM_ENDPOINTS", r"FARM_ENDPOINTS__\w+")
+    )
+    assert len(as_json) == 1
+    assert len(one_by_one) == 2
+    for variables in (as_json, one_by_one):
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            assert load_config().endpoints == groq
+    (in_python,) = re.findall(r"Farm\(endpoints=(\{.*\})\)", PAGE)
+    assert load_config({"endpoints": ast.literal_eval(in_python)}).endpoints == groq
+
+
+@pytest.mark.parametrize(
+    ("variable", "path"),
+    [
+        ("OLLAMA_URL", "ollama.url"),
+        ("OLLAMA_HOST", "ollama.url"),
+        ("OPENAI_BASE_URL", "openai.base_url"),
+        ("OPENAI_ORG_ID", "openai.organization"),
+        ("OPENAI_PROJECT_ID", "openai.project"),
+    ],
+)
+def test_a_variable_of_others_is_read_where_ours_is_not_set(
+    variable: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section, name = path.split(".")
+    assert f"`{variable}`" in PAGE
+    for foreign in ("OLLAMA_URL", "OLLAMA_HOST"):
+        monkeypatch.delenv(foreign, raising=False)
+    monkeypatch.setenv(variable, " http://far:1/v1 ")
+    assert getattr(getattr(load_config(), section), name) == "http://far:1/v1"
+    monkeypatch.setenv(f"FARM_{section}__{name}".upper(), "http://near:1/v1")
+    assert getattr(getattr(load_config(), section), name) == "http://near:1/v1"
+
+
+def test_the_first_of_two_variables_of_others_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_URL", "http://one:1")
+    monkeypatch.setenv("OLLAMA_HOST", "http://two:2")
+    assert load_config().ollama.url == "http://one:1"
+    monkeypatch.setenv("OLLAMA_URL", "")
+    assert load_config().ollama.url == "http://two:2"
+
+
+# Endpoints
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "said"),
+    [
+        (
+            {"Groq": {"base_url": "http://x/v1"}},
+            "endpoints.Groq='Groq' is not valid: a name has small letters",
+        ),
+        ({"9b": {"base_url": "http://x/v1"}}, "begins with a letter"),
+        ({"openai": {"base_url": "http://x/v1"}}, "taken by a setting or by another provider"),
+        ({"cache_dir": {"base_url": "http://x/v1"}}, "taken by a setting or by another provider"),
+        ({"scripted": {"base_url": "http://x/v1"}}, "taken by a setting or by another provider"),
+        ({"groq": {}}, "endpoints.groq.base_url"),
+        ({"groq": {"base_url": "api.groq.com"}}, "base_url='api.groq.com' is not valid: it takes an address"),
+        ({"groq": {"base_url": "ftp://x/v1"}}, "it takes an address"),
+        ({"groq": {"base_url": "http://x/v1?api-version=1"}}, "belong into the setting query"),
+        ({"groq": {"base_url": "http://x/v1", "api": "grpc"}}, "endpoints.groq.api='grpc'"),
+    ],
+)
+def test_a_bad_endpoint_is_named_with_what_is_valid(endpoints: dict[str, Any], said: str) -> None:
+    assert said in message_of({"endpoints": endpoints})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        {"api_key_env": "sk-do-not-show-this"},
+        {"api_key": "sk-do-not-show-this"},
+        {"base_url": "https://me:sk-do-not-show-this@x/v1"},
+    ],
+    ids=str,
+)
+def test_a_key_in_the_wrong_place_is_not_shown(endpoint: dict[str, Any]) -> None:
+    message = message_of({"endpoints": {"groq": {"base_url": "http://x/v1"} | endpoint}})
+    assert "do-not-show" not in message
+    assert "api_key_env" in message
+
+
+def test_endpoints_that_are_not_json_are_not_shown_but_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_ENDPOINTS", "sk-do-not-show-this")
+    message = message_of()
+    assert "FARM_ENDPOINTS__GROQ__BASE_URL" in message
+    assert "do-not-show" not in message
+
+
+def test_a_base_url_loses_its_last_slashes() -> None:
+    endpoints = {"a-b_1": {"base_url": "http://x/v1//"}}
+    assert load_config({"endpoints": endpoints}).endpoints["a-b_1"].base_url == "http://x/v1"

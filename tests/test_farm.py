@@ -152,7 +152,7 @@ def test_listing_models_asks_every_listed_provider(farm: Farm, toy: type[ToyProv
 def test_health_tells_of_every_listed_provider(farm: Farm, toy: type[ToyProvider]) -> None:
     statuses = {status.name: status for status in farm.health()}
     assert statuses["toy"] == ProviderStatus("toy", healthy=True, detail="plays")
-    assert {"llamacpp", "toy"} == statuses.keys()
+    assert {"llamacpp", "toy"} <= statuses.keys()
 
 
 def test_load_and_unload_reach_the_models_provider(toy: type[ToyProvider]) -> None:

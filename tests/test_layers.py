@@ -21,7 +21,7 @@ ROOT = Path(farm_notebook.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "sanitize"),
-    ("config", "images", "reply", "tools"),
+    ("config", "images", "recording", "reply", "tools"),
     ("providers", "stores", "models", "pipeline"),
     ("router",),
     ("request",),

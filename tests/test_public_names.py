@@ -14,6 +14,7 @@ import farm_notebook
 from farm_notebook import errors
 
 PUBLIC = [
+    "AIProvider",
     "AsyncFarm",
     "ChatMessage",
     "ChatRequest",
@@ -21,11 +22,14 @@ PUBLIC = [
     "Farm",
     "FarmConfig",
     "FarmError",
+    "Image",
     "ModelInfo",
     "ModelRef",
     "ProviderStatus",
     "Reply",
     "Timings",
+    "Tool",
+    "ToolCall",
     "Usage",
     "chat",
     "embed",
@@ -75,10 +79,13 @@ def test_a_public_name_resolves_and_is_listed(name: str) -> None:
 
 def test_a_public_class_is_the_one_of_its_home() -> None:
     from farm_notebook.farm import Farm
-    from farm_notebook.types import ModelRef
+    from farm_notebook.providers.base import AIProvider
+    from farm_notebook.types import ModelRef, Tool
 
+    assert farm_notebook.AIProvider is AIProvider
     assert farm_notebook.Farm is Farm
     assert farm_notebook.ModelRef is ModelRef
+    assert farm_notebook.Tool is Tool
 
 
 def test_an_unknown_name_is_an_attribute_error_that_quotes_it() -> None:

@@ -8,31 +8,39 @@ import re
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from farm_notebook.errors import IncompleteStreamError
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.types import (
+    NOT_IN_FINGERPRINT,
+    CacheUse,
     ChatMessage,
     ChatRequest,
     Event,
     Finished,
     FinishReason,
+    Image,
     LoadProgress,
     ModelRef,
     PromptProgress,
     ReasoningDelta,
+    ReasoningEffort,
     RequestKind,
     Role,
     Started,
     TextDelta,
     Timings,
+    Tool,
+    ToolCall,
     Usage,
 )
 
 REF = ModelRef("scripted", "echo")
 REQUEST = ChatRequest(REF, (ChatMessage("user", "hello"),), temperature=0.5, seed=7)
+CALLS = (ToolCall("call_1", "get_weather", '{"city": "Paris"}'), ToolCall("call_2", "get_time", ""))
 WHOLE = Reply(
     "Hello **you**.",
     REF,
@@ -85,6 +93,14 @@ def test_the_footer_says_model_tokens_and_speed() -> None:
             "scripted:echo · interrupted",
         ),
         ({"usage": Usage(), "timings": Timings(), "finish_reason": "error"}, "scripted:echo · incomplete"),
+        (
+            {"usage": Usage(), "timings": Timings(), "finish_reason": "content_filter"},
+            "scripted:echo · cut by the content filter",
+        ),
+        (
+            {"usage": Usage(), "timings": Timings(), "finish_reason": "tool_calls", "tool_calls": CALLS},
+            "scripted:echo · calls get_weather, get_time",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -107,7 +123,12 @@ def test_the_provenance_survives_json() -> None:
         "digest": "d" * 64,
         "parameters": {"seed": 7, "temperature": 0.5},
         "seed": 7,
-        "usage": {"input_tokens": 12, "output_tokens": 1234, "cached_tokens": 3},
+        "usage": {
+            "input_tokens": 12,
+            "output_tokens": 1234,
+            "cached_tokens": 3,
+            "reasoning_tokens": None,
+        },
         "timings": {"load_s": 1.0, "first_token_s": 0.256, "total_s": 3.1235, "tokens_per_s": 41.7},
         "finish_reason": "stop",
         "cached": False,
@@ -117,7 +138,7 @@ def test_the_provenance_survives_json() -> None:
 
 def test_what_is_unknown_is_null_and_not_zero() -> None:
     provenance = Reply("", REF, "stop").provenance()
-    assert provenance["usage"] == dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens"))
+    assert provenance["usage"] == dict.fromkeys(field.name for field in dataclasses.fields(Usage))
     assert provenance["timings"]["first_token_s"] is None
     assert provenance["seed"] is None
     assert provenance["digest"] is None
@@ -144,6 +165,14 @@ def test_a_models_name_cannot_bring_html_into_the_footer() -> None:
     assert "<img" not in data["text/markdown"]
 
 
+def test_the_name_of_a_tool_cannot_bring_html_into_the_footer() -> None:
+    """The name is what the model wrote, and need not be one of the tools it was offered."""
+    calls = (ToolCall("1", "<img src=x onerror=a()>", "{}"),)
+    data, _ = dataclasses.replace(WHOLE, text="", tool_calls=calls)._repr_mimebundle_()
+    assert "calls" in data["text/markdown"]
+    assert "<img" not in data["text/markdown"]
+
+
 @pytest.mark.parametrize("text", ["```\nnever closed", "a `b", "<!-- never closed", "$$\nx", "| a |\n|---|"])
 def test_the_footer_stays_out_of_what_the_answer_left_open(text: str) -> None:
     from markdown_it import MarkdownIt
@@ -159,6 +188,41 @@ def test_parsed_is_the_answer_as_json() -> None:
         _ = WHOLE.parsed
 
 
+def test_parsed_as_is_the_answer_as_any_annotated_type() -> None:
+    class City(BaseModel):
+        name: str
+        population: int = 0
+
+    @dataclasses.dataclass
+    class Town:
+        name: str
+
+    reply = dataclasses.replace(WHOLE, text='{"name": "Paris"}')
+    assert reply.parsed_as(City) == City(name="Paris")
+    assert reply.parsed_as(Town) == Town("Paris")
+    assert reply.parsed_as(dict[str, str]) == {"name": "Paris"}
+    assert dataclasses.replace(WHOLE, text='[{"name": "Paris"}]').parsed_as(list[City]) == [
+        City(name="Paris")
+    ]
+    with pytest.raises(ValueError, match="validation error"):
+        reply.parsed_as(list[City])
+    with pytest.raises(ValueError, match="Invalid JSON"):
+        WHOLE.parsed_as(City)
+
+
+def test_a_replys_message_is_its_turn_of_the_conversation() -> None:
+    reply = dataclasses.replace(WHOLE, tool_calls=CALLS)
+    assert reply.message == ChatMessage("assistant", "Hello **you**.", tool_calls=CALLS)
+
+
+def test_the_arguments_of_a_call_are_parsed_by_name_or_an_error_that_quotes_them() -> None:
+    assert [call.parsed for call in CALLS] == [{"city": "Paris"}, {}]
+    with pytest.raises(ValueError, match=r"arguments of get_time are no JSON object: '\[1\]'"):
+        _ = ToolCall("1", "get_time", "[1]").parsed
+    with pytest.raises(ValueError, match="Expecting"):
+        _ = ToolCall("1", "get_time", '{"zone":').parsed
+
+
 # The builder
 
 
@@ -171,12 +235,14 @@ def test_a_stream_becomes_a_reply() -> None:
         TextDelta("Hel"),
         ReasoningDelta("m"),
         TextDelta("lo"),
+        *CALLS,
         Finished("length", Usage(1, 2, 3), Timings(total_s=4.0)),
     )
     builder.digest = "abc"
     assert builder.build() == Reply(
         text="Hello",
         reasoning="hm",
+        tool_calls=CALLS,
         ref=ModelRef("scripted", "other"),
         finish_reason="length",
         usage=Usage(1, 2, 3),
@@ -216,6 +282,7 @@ def test_a_builder_is_empty_until_something_of_the_answer_came() -> None:
     assert gathered(LoadProgress("load", 0, 1), Started(REF), PromptProgress(1, 1)).is_empty
     assert not gathered(Started(REF), ReasoningDelta("hm")).is_empty
     assert not gathered(Started(REF), TextDelta("a")).is_empty
+    assert not gathered(Started(REF), CALLS[0]).is_empty
 
 
 def test_the_text_grows_as_it_arrives() -> None:
@@ -227,12 +294,21 @@ def test_the_text_grows_as_it_arrives() -> None:
 
 # The fingerprint
 
-messages = st.builds(ChatMessage, st.sampled_from(get_args(Role)), st.text(max_size=20))
+short = st.text(max_size=5)
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | short,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(short, inner, max_size=3),
     max_leaves=5,
 )
+json_objects = st.dictionaries(short, json_values, max_size=3)
+MESSAGE_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "role": st.sampled_from(get_args(Role)),
+    "content": st.text(max_size=20),
+    "images": st.lists(st.builds(Image, st.binary(max_size=9), st.just("image/png")), max_size=2).map(tuple),
+    "tool_calls": st.lists(st.builds(ToolCall, short, short, short), max_size=2).map(tuple),
+    "tool_call_id": st.none() | short,
+}
+messages = st.builds(ChatMessage, **MESSAGE_FIELDS)
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "ref": st.builds(ModelRef, st.sampled_from(["a", "b"]), st.text(min_size=1, max_size=8)),
     "messages": st.lists(messages, min_size=1, max_size=4).map(tuple),
@@ -242,19 +318,48 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "max_tokens": st.none() | st.integers(1, 9999),
     "seed": st.none() | st.integers(0, 9999),
     "stop": st.lists(st.text(min_size=1, max_size=5), max_size=3).map(tuple),
-    "schema": st.none() | st.dictionaries(st.text(max_size=5), json_values, max_size=3),
+    "schema": st.none() | json_objects,
+    "tools": st.lists(st.builds(Tool, short, short, json_objects), max_size=2).map(tuple),
+    "tool_choice": st.none() | short,
+    "reasoning": st.none() | st.sampled_from(get_args(ReasoningEffort)),
+    "extra": json_objects,
 }
 requests = st.builds(ChatRequest, **FIELDS)
 digests = st.none() | st.text("0123456789abcdef", min_size=4, max_size=8)
 
 
 def test_every_field_of_a_request_is_tried_below() -> None:
-    assert list(FIELDS) == [field.name for field in dataclasses.fields(ChatRequest)]
+    assert [*FIELDS, *NOT_IN_FINGERPRINT] == [field.name for field in dataclasses.fields(ChatRequest)]
+    assert list(MESSAGE_FIELDS) == [field.name for field in dataclasses.fields(ChatMessage)]
 
 
-def test_a_fingerprint_is_the_same_in_every_process_and_version() -> None:
+PICTURE = Image(b"\x89PNG\r\n\x1a\n" * 1000, "image/png")  # enters a fingerprint by its digest
+
+
+@pytest.mark.parametrize(
+    ("request_", "fingerprint"),
+    [
+        (REQUEST, "2459881d4208ee53fc50e3b93d911a7e9c29ea185824629d5e38f2ef8fa2723d"),
+        (
+            dataclasses.replace(REQUEST, messages=(ChatMessage("user", "x", images=(PICTURE,)),)),
+            "a144c79214f33adfed9fa560d771e20609851db8cc49f311d88e16c00746991d",
+        ),
+    ],
+    ids=["text", "image"],
+)
+def test_a_fingerprint_is_the_same_in_every_process_and_version(
+    request_: ChatRequest, fingerprint: str
+) -> None:
     """A change here voids every fingerprint in every saved notebook: raise ``FINGERPRINT_VERSION``."""
-    assert REQUEST.fingerprint("abc") == "282995a9eb6bf346aed9751ae4218560ac0489661e0a3eef6413498fc38a93c2"
+    assert request_.fingerprint("abc") == fingerprint
+
+
+@given(requests, digests, st.sampled_from(get_args(CacheUse)))
+def test_how_the_cache_is_to_be_used_is_left_out_of_a_fingerprint(
+    request: ChatRequest, digest: str | None, use: CacheUse
+) -> None:
+    assert dataclasses.replace(request, cache=use).fingerprint(digest) == request.fingerprint(digest)
+    assert dataclasses.replace(request, cache=use).parameters() == request.parameters()
 
 
 @given(requests, digests)
@@ -264,6 +369,7 @@ def test_equal_requests_have_equal_fingerprints(request: ChatRequest, digest: st
     assert re.fullmatch("[0-9a-f]{64}", request.fingerprint(digest))
 
 
+@settings(max_examples=40)  # for each of the fields
 @given(st.data(), requests, digests)
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_fingerprint_changes_with_the_field(
@@ -272,6 +378,36 @@ def test_a_fingerprint_changes_with_the_field(
     before = json.dumps(getattr(request, name), default=str)
     value = data.draw(FIELDS[name].filter(lambda value: json.dumps(value, default=str) != before))
     assert dataclasses.replace(request, **{name: value}).fingerprint(digest) != request.fingerprint(digest)
+
+
+@settings(max_examples=40)
+@given(st.data(), messages)
+@pytest.mark.parametrize("name", MESSAGE_FIELDS)
+def test_a_fingerprint_changes_with_the_field_of_a_message(
+    name: str, data: st.DataObject, message: ChatMessage
+) -> None:
+    value = data.draw(MESSAGE_FIELDS[name].filter(lambda value: value != getattr(message, name)))
+    before, after = (
+        dataclasses.replace(REQUEST, messages=(said,))
+        for said in (message, dataclasses.replace(message, **{name: value}))
+    )
+    assert before.fingerprint() != after.fingerprint()
+
+
+@given(requests)
+def test_the_parameters_of_a_request_are_json(request: ChatRequest) -> None:
+    parameters = request.parameters()
+    assert json.loads(json.dumps(parameters)) == parameters
+    assert None not in parameters.values()
+
+
+def test_only_what_was_set_is_a_parameter() -> None:
+    assert ChatRequest(REF, REQUEST.messages).parameters() == {}
+    assert dataclasses.replace(REQUEST, temperature=0.0, schema={}).parameters() == {
+        "temperature": 0.0,
+        "seed": 7,
+        "schema": {},
+    }
 
 
 @given(requests, digests, digests)
@@ -293,8 +429,13 @@ def test_any_text_has_a_fingerprint() -> None:
     assert len(request.fingerprint()) == 64
 
 
-def test_a_schema_that_is_any_mapping_has_a_fingerprint() -> None:
+def test_what_is_any_mapping_has_a_fingerprint() -> None:
     from types import MappingProxyType
 
-    request = dataclasses.replace(REQUEST, schema=MappingProxyType({"type": "object"}))
-    assert request.fingerprint() == dataclasses.replace(REQUEST, schema={"type": "object"}).fingerprint()
+    schema = {"type": "object"}
+    one, same = (
+        dataclasses.replace(REQUEST, schema=mapping, extra=mapping, tools=(Tool("f", "", mapping),))
+        for mapping in (schema, MappingProxyType(schema))
+    )
+    assert one.fingerprint() == same.fingerprint()
+    assert one.parameters() == same.parameters()

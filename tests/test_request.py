@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 
+import numpy as np
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.request import Options, build_request
-from farm_notebook.types import ChatMessage, ChatRequest, ModelRef
+from farm_notebook.types import ChatMessage, ChatRequest, Image, ModelRef, Tool, ToolCall
 
 OPTION_NAMES = {"model", "system", "temperature", "top_p", "max_tokens", "seed", "stop", "schema"}
+OPTION_NAMES |= {"images", "tools", "tool_choice", "reasoning", "extra", "cache"}
+PNG = b"\x89PNG\r\n\x1a\n"
+PIXEL = Image(PNG, "image/png")
+CALL = ToolCall("call_1", "get_weather", '{"city": "Paris"}')
+
+
+def get_weather(city: str) -> str:
+    """The weather in a city."""
+    return city
+
+
+WEATHER = Tool(
+    "get_weather",
+    "The weather in a city.",
+    {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+)
 
 
 @pytest.fixture
@@ -44,18 +70,29 @@ def test_every_option_arrives_in_its_field(config: FarmConfig) -> None:
         "seed": 0,
         "stop": ["a", "b"],
         "schema": {"type": "object"},
+        "images": PNG,
+        "tools": [get_weather],
+        "tool_choice": "required",
+        "reasoning": True,
+        "extra": {"top_k": 3},
+        "cache": "refresh",
     }
-    assert set(options) == OPTION_NAMES
+    assert set(options) == OPTION_NAMES == set(Options.__annotations__)
     request = build_request("hello", config, options)
     assert request == ChatRequest(
         ref=ModelRef("scripted", "count-3"),
-        messages=(ChatMessage("system", "Be brief."), ChatMessage("user", "hello")),
+        messages=(ChatMessage("system", "Be brief."), ChatMessage("user", "hello", images=(PIXEL,))),
         temperature=0,
         top_p=0.5,
         max_tokens=7,
         seed=0,
         stop=("a", "b"),
         schema={"type": "object"},
+        tools=(WEATHER,),
+        tool_choice="required",
+        reasoning="on",
+        extra={"top_k": 3},
+        cache="refresh",
     )
     assert request.parameters() == {
         "temperature": 0,
@@ -64,6 +101,12 @@ def test_every_option_arrives_in_its_field(config: FarmConfig) -> None:
         "seed": 0,
         "stop": ["a", "b"],
         "schema": {"type": "object"},
+        "tools": [
+            {"name": "get_weather", "description": WEATHER.description, "parameters": WEATHER.parameters}
+        ],
+        "tool_choice": "required",
+        "reasoning": "on",
+        "extra": {"top_k": 3},
     }
 
 
@@ -91,6 +134,147 @@ def test_a_pydantic_model_is_a_schema(config: FarmConfig) -> None:
     assert build_request("hello", config, {"schema": City}).schema == City.model_json_schema()
 
 
+def test_another_annotated_type_is_a_schema_too(config: FarmConfig) -> None:
+    @dataclass
+    class City:
+        name: str
+
+    assert schema_of(City, config) == TypeAdapter(City).json_schema()
+    assert schema_of(list[City], config) == TypeAdapter(list[City]).json_schema()
+    assert schema_of(int, config) == {"type": "integer"}
+    assert schema_of(Literal["a", "b"], config) == {"type": "string", "enum": ["a", "b"]}
+
+
+def schema_of(source: Any, config: FarmConfig) -> object:
+    return build_request("hello", config, {"schema": source}).schema
+
+
+def test_what_was_given_may_be_changed_afterwards(config: FarmConfig) -> None:
+    given: dict[str, Any] = {"type": "object", "properties": {}}
+    request = build_request("hello", config, {"schema": given, "extra": {"a": given}})
+    given["properties"]["late"] = {}
+    assert request.schema == {"type": "object", "properties": {}} == request.extra["a"]
+
+
+def test_any_mapping_becomes_plain_json(config: FarmConfig) -> None:
+    proxy = MappingProxyType({"type": "object", "properties": MappingProxyType({})})
+    request = build_request("hello", config, {"schema": proxy, "extra": MappingProxyType({"a": proxy})})
+    assert json.loads(json.dumps([request.schema, request.extra])) == [request.schema, request.extra]
+
+
+def test_numbers_of_other_libraries_are_numbers(config: FarmConfig) -> None:
+    request = build_request(
+        "hello",
+        config,
+        {"seed": np.int64(3), "temperature": np.float32(0.5), "max_tokens": np.uint8(9)},  # type: ignore[typeddict-item]
+    )
+    assert (request.seed, request.temperature, request.max_tokens) == (3, 0.5, 9)
+    assert [type(value) for value in (request.seed, request.temperature)] == [int, float]
+
+
+def test_whole_and_decimal_numbers_are_one_request(config: FarmConfig) -> None:
+    one, same = (build_request("hello", config, {"temperature": value, "top_p": value}) for value in (1, 1.0))
+    assert one.fingerprint() == same.fingerprint()
+
+
+# Images
+
+
+def test_images_go_before_the_last_message_in_their_order(config: FarmConfig, tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    turns = [ChatMessage("user", "a"), ChatMessage("assistant", "b"), ChatMessage("user", "c", (PIXEL,))]
+    request = build_request(turns, config, {"images": [tmp_path / "a.gif", PNG]})
+    gif = Image(b"GIF89a", "image/gif")
+    assert [message.images for message in request.messages] == [(), (), (PIXEL, gif, PIXEL)]
+
+
+def test_a_message_may_be_images_alone(config: FarmConfig) -> None:
+    assert build_request("", config, {"images": PNG}).messages == (ChatMessage("user", "", (PIXEL,)),)
+
+
+def test_the_images_of_a_message_may_be_whatever_images_are_made_of(
+    config: FarmConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    path: Any = str(tmp_path / "a.png")
+    mapping = {"role": "user", "content": "x", "images": [path, PNG]}
+    assert build_request([mapping], config, {}).messages[0].images == (PIXEL, PIXEL)
+    assert build_request([ChatMessage("user", "x", (path,))], config, {}).messages[0].images == (PIXEL,)
+
+
+# Tools
+
+
+def test_tools_may_be_one_or_several_of_every_kind(config: FarmConfig) -> None:
+    assert build_request("hello", config, {"tools": get_weather}).tools == (WEATHER,)
+    other = {"name": "other"}
+    tools = build_request("hello", config, {"tools": (get_weather, other)}).tools
+    assert [tool.name for tool in tools] == ["get_weather", "other"]
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", "required", "get_weather"])
+def test_a_choice_is_a_word_or_the_name_of_a_tool(choice: str, config: FarmConfig) -> None:
+    options: Options = {"tools": get_weather, "tool_choice": choice}
+    assert build_request("hello", config, options).tool_choice == choice
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        CALL,
+        {"id": "call_1", "name": "get_weather", "arguments": CALL.arguments},
+        {
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": "get_weather", "arguments": CALL.arguments},
+        },
+    ],
+)
+@pytest.mark.parametrize("content", ["", None, "Let me look."])
+def test_a_conversation_with_calls_may_be_mappings_as_openai_writes_them(
+    call: Any, content: str | None, config: FarmConfig
+) -> None:
+    turns: list[Any] = [
+        {"role": "user", "content": "What is the weather in Paris?"},
+        {"role": "assistant", "content": content, "tool_calls": [call]},
+        {"role": "tool", "content": "22 degrees", "tool_call_id": "call_1"},
+    ]
+    assert build_request(turns, config, {}).messages[1:] == (
+        ChatMessage("assistant", content or "", tool_calls=(CALL,)),
+        ChatMessage("tool", "22 degrees", tool_call_id="call_1"),
+    )
+
+
+def test_the_result_of_a_tool_may_be_empty(config: FarmConfig) -> None:
+    turns = [
+        ChatMessage("user", "Clean up."),
+        ChatMessage("assistant", "", tool_calls=(CALL,)),
+        ChatMessage("tool", "", tool_call_id="call_1"),
+    ]
+    assert build_request(turns, config, {}).messages == tuple(turns)
+
+
+@pytest.mark.parametrize(("given", "effort"), [(True, "on"), (False, "off"), ("high", "high"), (None, None)])
+def test_reasoning_is_a_word_or_yes_or_no(given: Any, effort: str | None, config: FarmConfig) -> None:
+    assert build_request("hello", config, {"reasoning": given}).reasoning == effort
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"images": PNG}, "images"),
+        ({"tools": get_weather}, "tools"),
+        ({"tools": get_weather, "tool_choice": "required"}, "tools"),
+    ],
+)
+def test_a_completion_takes_nothing_that_needs_a_chat_template(
+    options: Any, what: str, config: FarmConfig
+) -> None:
+    message = message_of("Once upon", options, config, kind="completion")
+    assert f"A completion takes no {what}" in message
+    assert "Ask for a chat instead" in message
+
+
 def test_a_completion_sends_the_prompt_raw(config: FarmConfig) -> None:
     request = build_request("Once upon", config, {}, kind="completion")
     assert (request.kind, request.messages[0].content) == ("completion", "Once upon")
@@ -101,6 +285,7 @@ def test_a_completion_sends_the_prompt_raw(config: FarmConfig) -> None:
     [
         ("hello", {"system": "Be brief."}),
         ([ChatMessage("user", "a"), ChatMessage("user", "b")], {}),
+        ([ChatMessage("system", "a")], {}),
     ],
 )
 def test_a_completion_takes_no_conversation(prompt: Any, options: Any, config: FarmConfig) -> None:
@@ -136,6 +321,26 @@ def test_an_empty_prompt_is_an_error(prompt: Any, config: FarmConfig) -> None:
         ({"stop": ["a", 3]}, ["stop=3", "text"]),
         ({"schema": "object"}, ["'object'", "JSON schema", "pydantic model class"]),
         ({"schema": 3}, ["3 is not a schema", "JSON schema", "pydantic model class"]),
+        ({"schema": np.ndarray}, ["<class 'numpy.ndarray'>", "cannot be told as a JSON schema"]),
+        ({"schema": {"default": {1, 2}}}, ["schema={'default': {1, 2}}", "JSON: set is no JSON value"]),
+        ({"schema": {"maximum": math.inf}}, ["schema={'maximum': inf}", "JSON"]),
+        ({"temperature": 1 + 2j}, ["temperature=(1+2j)", "number"]),
+        ({"images": 3}, ["int is no image", "path"]),
+        ({"images": ["missing.png"]}, ["'missing.png'", "No such file"]),
+        ({"tools": 3}, ["3 is no tool"]),
+        ({"tools": [get_weather, WEATHER]}, ["Two tools are called 'get_weather'", "Rename"]),
+        ({"tool_choice": "auto"}, ["tool_choice='auto'", "tools="]),
+        (
+            {"tools": get_weather, "tool_choice": "any"},
+            ["tool_choice='any'", "'auto'", "'none'", "'required'", "'get_weather'"],
+        ),
+        ({"reasoning": "hard"}, ["reasoning='hard'", "True", "False", "'off'", "'low'", "'high'"]),
+        ({"reasoning": 1}, ["reasoning=1 "]),
+        ({"reasoning": ["on"]}, ["reasoning=['on']"]),
+        ({"cache": "no"}, ["cache='no'", "'use'", "'refresh'", "'off'"]),
+        ({"extra": [1]}, ["extra=[1]", "a mapping of parameters by name"]),
+        ({"extra": {1: 2}}, ["extra={1: 2}", "by name"]),
+        ({"extra": {"a": object}}, ["extra={'a': <class 'object'>}", "JSON: type is no JSON value"]),
     ],
     ids=str,
 )
@@ -182,6 +387,28 @@ def test_a_prompt_of_another_type_is_an_error_of_ours(prompt: Any, config: FarmC
         ("hello", ["'hello' is not a message", "ChatMessage(role, content)"]),
         ({"role": "user", "content": 3}, ["text, not int"]),
         (ChatMessage("robot", "x"), ["'robot'", "'user'"]),  # type: ignore[arg-type]  # that is the point
+        ({"role": "user", "content": None}, ["text, not NoneType"]),
+        ({"role": "user", "content": "\udcff"}, ["'\\udcff'", "half of a surrogate pair"]),
+        ({"role": "assistant", "content": "x", "images": PNG}, ["Images", "not of 'assistant'"]),
+        ({"role": "user", "content": "x", "images": 3}, ["int is no image"]),
+        ({"role": "user", "content": "x", "tool_calls": [CALL]}, ["Tool calls", "not of 'user'"]),
+        ({"role": "assistant", "content": "x", "tool_calls": 3}, ["3 is no tool call", "'arguments'"]),
+        ({"role": "assistant", "content": "x", "tool_calls": [{"id": "1"}]}, ["name of a tool call", "''"]),
+        (
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": {"id": "1", "name": "f", "arguments": {"a": 1}},
+            },
+            ["arguments of a tool call is text, not {'a': 1}"],
+        ),
+        (
+            {"role": "assistant", "content": "", "tool_calls": {"name": "f", "arguments": ""}},
+            ["id of a", "''"],
+        ),
+        ({"role": "tool", "content": "x"}, ["tool_call_id=None", "'tool'"]),
+        ({"role": "tool", "content": "x", "tool_call_id": 3}, ["tool_call_id=3"]),
+        ({"role": "user", "content": "x", "tool_call_id": "1"}, ["tool_call_id='1'", "'user'"]),
     ],
     ids=str,
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from farm_notebook.config import DEFAULT_MODEL, FarmConfig, load_config
-from farm_notebook.errors import InvalidRequestError, UnknownProviderError
+from farm_notebook.errors import InvalidRequestError, ModelNotFoundError, UnknownProviderError
+from farm_notebook.farm import Farm
 from farm_notebook.providers import provider_names
-from farm_notebook.router import resolve
+from farm_notebook.router import explaining, resolve
 from farm_notebook.types import ModelRef
 
 
@@ -95,3 +98,54 @@ def test_a_configured_model_of_no_provider_is_an_error_that_lists_them(model: st
 def test_a_mistyped_provider_is_corrected() -> None:
     with pytest.raises(UnknownProviderError, match="Did you mean 'scripted'"):
         resolve(None, load_config({"model": "scriptd:echo"}))
+
+
+# A model that is not found
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("opnai:gpt-4o", ["'opnai' is no provider either", "scripted", "Did you mean 'openai:gpt-4o'?"]),
+        ("OpenAI:gpt-4o", ["Did you mean 'openai:gpt-4o'?"]),
+        ("llama-cpp:smollm2:135m", ["Did you mean 'llamacpp:smollm2:135m'?"]),
+        ("nearby:qwen3:8b", ["'nearby' is no provider either; those are "]),
+    ],
+)
+def test_what_may_have_been_meant_as_a_provider_is_said_not_to_be_one(
+    model: str, words: list[str], config: FarmConfig
+) -> None:
+    with pytest.raises(ModelNotFoundError) as caught, explaining(resolve(model, config), config):
+        raise ModelNotFoundError("Not here.")
+    message = str(caught.value)
+    assert message.startswith("Not here. ")
+    assert [word for word in words if word not in message] == []
+
+
+def test_nothing_is_guessed_where_no_provider_is_near(config: FarmConfig) -> None:
+    with pytest.raises(ModelNotFoundError) as caught, explaining(ModelRef("llamacpp", "smollm2:1b"), config):
+        raise ModelNotFoundError("Not here.")
+    assert "Did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["nope", "owner/model", "C:\\x.gguf", "./a:b.gguf", "scripted:nope", "x:"])
+def test_a_name_that_cannot_have_been_meant_so_is_left_alone(model: str, config: FarmConfig) -> None:
+    with pytest.raises(ModelNotFoundError) as caught, explaining(ModelRef("scripted", model), config):
+        raise ModelNotFoundError("Not here.")
+    assert str(caught.value) == "Not here."
+
+
+def test_every_call_of_a_farm_explains_a_model_that_is_not_found() -> None:
+    farm, model = Farm(model="scripted:echo"), "lamacpp:smollm2:135m"
+    calls: list[Callable[[], object]] = [
+        lambda: farm.chat("hello", model=model),
+        lambda: list(farm.stream("hello", model=model)),
+        lambda: farm.generate("hello", model=model),
+        lambda: farm.embed("hello", model=model),
+        lambda: list(farm.load(model)),
+        lambda: farm.unload(model),
+    ]
+    for call in calls:
+        with pytest.raises(ModelNotFoundError, match=r"Did you mean 'llamacpp:smollm2:135m'\?") as caught:
+            call()
+        assert str(caught.value).count("is no provider either") == 1

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
 
 def test_the_wheel_holds_the_package_whole(wheel: zipfile.ZipFile) -> None:
     package = ROOT / "farm_notebook"
-    ours = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")} | {"farm_notebook/py.typed"}
+    ours = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
+    ours |= {"farm_notebook/py.typed", "farm_notebook/providers/ADDING_A_PROVIDER.md"}
     assert "farm_notebook/providers/llamacpp/child.py" in ours
     assert ours <= set(wheel.namelist())
 
@@ -73,14 +74,20 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) ->
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 
-def test_no_extra_installs_torch() -> None:
+def everything_of(extra: str) -> Iterator[str]:
+    """What an extra asks for, those it holds included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    asked = [
-        *project["dependencies"],
-        *(line for name in ("kernel", "lab", "test", "dev") for line in extras[name]),
-    ]
-    assert not [line for line in asked if re.match(r"torch|transformers|accelerate", line)]
+    for line in [*project["dependencies"], *project["optional-dependencies"][extra]]:
+        if inner := re.fullmatch(r"farm-notebook\[(\w+)\]", line):
+            yield from everything_of(inner[1])
+        else:
+            yield line
+
+
+@pytest.mark.parametrize("extra", ["kernel", "lab", "openai"])
+def test_what_is_small_does_not_install_torch(extra: str) -> None:
+    assert not [line for line in everything_of(extra) if re.match(r"torch|transformers|accelerate", line)]
+    assert any(line.startswith("torch") for line in everything_of("huggingface"))
 
 
 def settings(
@@ -94,6 +101,9 @@ def settings(
         default = field.get_default(call_default_factory=True)
         if isinstance(default, BaseModel):
             yield from settings(type(default), f"{prefix}{name.upper()}__")
+        elif isinstance(default, Mapping | tuple | frozenset):
+            empty = "{}" if isinstance(default, Mapping) else "[]"  # as JSON
+            yield prefix + name.upper(), None if default else empty
         elif field.default_factory:
             yield prefix + name.upper(), None
         else:

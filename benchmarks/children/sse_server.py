@@ -1,7 +1,9 @@
-"""A loopback HTTP server that streams OpenAI-style chunks as fast as they are read.
+"""A loopback HTTP server that streams chunks as fast as they are read.
 
-``POST /<N>`` answers with N chunks of text and a last one with finish reason and usage, each an HTTP chunk
-of its own as real servers send them. Prints its port; ends with its standard input.
+``POST /<N>`` and ``POST /<N>/...`` answer with N chunks of text and a last one with finish reason and usage,
+each an HTTP chunk of its own as real servers send them: in OpenAI's words, or in Ollama's where the path ends
+in ``/api/chat``. ``GET`` answers as an Ollama that has its model loaded. Prints its port; ends with its
+standard input.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ from functools import cache
 from typing import Any
 
 PIECE = 32 * 1024  # bytes between two looks at whether the reader keeps up
+MODEL = {"name": "llama3.2:latest", "model": "llama3.2:latest", "size": 1, "digest": "a" * 64}
 
 
 def main() -> None:
@@ -31,7 +34,11 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             lines = head.decode().lower().split("\r\n")
             size = next((int(line[15:]) for line in lines if line.startswith("content-length:")), 0)
             await reader.readexactly(size)
-            body = stream_of(int(lines[0].split()[1][1:]))
+            method, path = lines[0].split()[:2]
+            if method == "get":
+                body = LOADED
+            else:
+                body = stream_of(int(path.split("/")[1]), is_ollama=path.endswith("/api/chat"))
             for start in range(0, len(body), PIECE):
                 writer.write(body[start : start + PIECE])
                 await writer.drain()
@@ -39,13 +46,41 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.close()
 
 
+def whole(body: bytes) -> bytes:
+    """A response that is not streamed."""
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(body),
+        body,
+    )
+
+
+LOADED = whole(json.dumps({"models": [MODEL]}).encode())
+
+
 @cache
-def stream_of(count: int) -> bytes:
+def stream_of(count: int, *, is_ollama: bool) -> bytes:
     """The whole answer of ``count`` chunks, headers included."""
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    kind = b"application/x-ndjson" if is_ollama else b"text/event-stream"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + b"\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks = ollama_lines(count) if is_ollama else openai_events(count)
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in chunks) + b"0\r\n\r\n"
+
+
+def openai_events(count: int) -> list[bytes]:
     events = [event(number, {"content": f" w{number % 1000:03d}"}, None) for number in range(count)]
-    events += [event(count, {}, "stop"), b"data: [DONE]\n\n"]
-    return head + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in events) + b"0\r\n\r\n"
+    return [*events, event(count, {}, "stop"), b"data: [DONE]\n\n"]
+
+
+def ollama_lines(count: int) -> list[bytes]:
+    """Lines with the fields that Ollama sends."""
+    stamp = {"model": MODEL["name"], "created_at": "2026-11-22T12:00:00.123456789Z"}
+    lines: list[dict[str, Any]] = [
+        {**stamp, "message": {"role": "assistant", "content": f" w{number % 1000:03d}"}, "done": False}
+        for number in range(count)
+    ]
+    end = {"message": {"role": "assistant", "content": ""}, "done_reason": "stop", "done": True}
+    counts = {"total_duration": 1, "load_duration": 1, "prompt_eval_count": 9, "eval_count": count}
+    return [json.dumps(line).encode() + b"\n" for line in [*lines, {**stamp, **end, **counts}]]
 
 
 def event(number: int, delta: dict[str, str], reason: str | None) -> bytes:

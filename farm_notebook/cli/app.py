@@ -88,6 +88,8 @@ def chat(
     max_tokens: Annotated[int | None, typer.Option(help="Where to cut the answer.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer; repeatable.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither use nor keep an answer.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask anew, and keep that answer.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object: the text and where it came from.")
     ] = False,
@@ -101,6 +103,8 @@ def chat(
     from farm_notebook.cli.chat import chat as run
     from farm_notebook.request import Options
 
+    if no_cache and refresh:
+        raise InvalidRequestError("--no-cache keeps no answer and --refresh keeps one. Choose one of them.")
     options = Options(
         model=model,
         system=system,
@@ -109,6 +113,7 @@ def chat(
         max_tokens=max_tokens,
         seed=seed,
         stop=stop,
+        cache="off" if no_cache else "refresh" if refresh else "use",
     )
     run(prompt, options, as_json=as_json, live=stream, with_footer=footer)
 
@@ -142,3 +147,55 @@ def doctor(
 
     if not report(deep=deep):
         raise typer.Exit(EXIT_FAILED)
+
+
+ollama = typer.Typer(no_args_is_help=True, help="A local Ollama server: start, stop, look.")
+app.add_typer(ollama, name="ollama")
+
+
+@ollama.command("start")
+def start_ollama() -> None:
+    """Start a server unless one answers, and fetch the configured models. It goes on when this ends."""
+    from farm_notebook.cli.ollama import start
+
+    start()
+
+
+@ollama.command("stop")
+def stop_ollama() -> None:
+    """Stop the server that was started here. Exit code 1 means that somebody else's still runs."""
+    from farm_notebook.cli.ollama import stop
+
+    if not stop():
+        raise typer.Exit(EXIT_FAILED)
+
+
+@ollama.command("status")
+def show_ollama() -> None:
+    """Say whether a server answers, and who started it. Exit code 1 means that none does."""
+    from farm_notebook.cli.ollama import show
+
+    if not show():
+        raise typer.Exit(EXIT_FAILED)
+
+
+cache = typer.Typer(no_args_is_help=True, help="The answers that are kept, and given again.")
+app.add_typer(cache, name="cache")
+
+
+@cache.command("stats")
+def cache_stats(
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+) -> None:
+    """Say how many answers are kept, and where."""
+    from farm_notebook.cli.cache import stats
+
+    stats(as_json=as_json)
+
+
+@cache.command("clear")
+def cache_clear() -> None:
+    """Forget all of them."""
+    from farm_notebook.cli.cache import clear
+
+    clear()

@@ -56,9 +56,9 @@ def pull(name: str) -> None:
         for event in pulling:
             verb = "fetched"
             progress.show(event)
-    info = next((info for info in farm.list_models() if info.ref == ref), ModelInfo(ref, location=ref.model))
+    info = next((info for info in farm.list_models() if info.ref == ref), ModelInfo(ref))
     size = f" ({decimal(info.size_bytes)})" if info.size_bytes is not None else ""
-    emit(f"{ref} {verb}{size}: {info.location}", end="\n")
+    emit(f"{ref} {verb}{size}{f': {info.location}' if info.location else ''}", end="\n")
 
 
 def _row(info: ModelInfo) -> tuple[str, ...]:
@@ -72,4 +72,5 @@ def _row(info: ModelInfo) -> tuple[str, ...]:
 
 
 def _as_json(info: ModelInfo) -> dict[str, Any]:
-    return dataclasses.asdict(info) | {"ref": str(info.ref)}
+    capabilities = None if info.capabilities is None else sorted(info.capabilities)
+    return dataclasses.asdict(info) | {"ref": str(info.ref), "capabilities": capabilities}

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from farm_notebook.types import Event, LoadProgress, LoadStage, PromptProgress
+from farm_notebook.types import Event, LoadProgress, LoadStage, PromptProgress, Retrying
 
 __all__ = [
     "ProgressLine",
@@ -121,6 +121,8 @@ class ProgressLine:
                 self._draw(f"{_STAGES[stage]} the model", completed, total, f"{decimal(completed)}{of}")
             case PromptProgress(processed, total):
                 self._draw("reading the prompt", processed, total, f"{processed:,} of {total:,} tokens")
+            case Retrying(_, problem, wait_s):
+                self._draw("waiting to ask again", 0, None, f"{wait_s:.1f} s: {problem}")
             case _:
                 self.clear()
 

@@ -23,6 +23,7 @@ CHUNK_BYTES = 1 << 20
 MEMORY_NAME = "digests.json"
 
 _memory_lock = threading.Lock()
+_hashing_lock = threading.Lock()  # who else wants a digest meanwhile may find it remembered
 
 
 def hash_stream(
@@ -66,16 +67,25 @@ async def file_digest(path: Path, cache_dir: Path) -> str:
 
 def _file_digest(path: Path, memory: Path) -> str:
     path = path.resolve()
-    identity = _identity(path)
-    known = _recall(memory).get(str(path))
-    if isinstance(known, dict) and isinstance(known.get("sha256"), str) and identity.items() <= known.items():
-        return str(known["sha256"])
-    with path.open("rb") as stream:
-        digest = hash_stream(stream)
-    # A file that changed while it was read has no digest worth remembering.
-    if _identity(path) == identity:
-        _remember(memory, path, {**identity, "sha256": digest})
-    return digest
+    if (known := _known(path, memory)) is not None:
+        return known
+    with _hashing_lock:
+        if (known := _known(path, memory)) is not None:
+            return known
+        identity = _identity(path)
+        with path.open("rb") as stream:
+            digest = hash_stream(stream)
+        # A file that changed while it was read has no digest worth remembering.
+        if _identity(path) == identity:
+            _remember(memory, path, {**identity, "sha256": digest})
+        return digest
+
+
+def _known(path: Path, memory: Path) -> str | None:
+    entry = _recall(memory).get(str(path))
+    if not isinstance(entry, dict) or not isinstance(digest := entry.get("sha256"), str):
+        return None
+    return digest if _identity(path).items() <= entry.items() else None
 
 
 def _identity(path: Path) -> dict[str, int]:

@@ -24,6 +24,7 @@ from farm_notebook.types import (
     LoadProgress,
     PromptProgress,
     ReasoningDelta,
+    Retrying,
     Started,
     TextDelta,
 )
@@ -200,6 +201,8 @@ def describe_progress(event: Event) -> str | None:
             return f"{_STAGES[stage]} the model …{amount if stage != 'load' else ''}"
         case PromptProgress(processed, total) if processed < total:
             return f"Reading the prompt … {processed:,} of {total:,} tokens"
+        case Retrying(_, problem, wait_s):
+            return f"Asking again in {wait_s:.1f} s … {problem}"
         case ReasoningDelta():
             return "Thinking …"
         case Started():

@@ -115,6 +115,7 @@ class FarmMagics(Magics):
             max_tokens=options.max_tokens,
             seed=options.seed,
             stop=options.stop,
+            cache=options.cache,
         )
 
     def _answer(self, farm: AsyncFarm, request: ChatRequest, options: CellOptions, owns_cell: bool) -> Answer:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Literal, NoReturn, get_args
 
 from farm_notebook.errors import InvalidRequestError
+from farm_notebook.types import CacheUse
 
 __all__ = ["DEFAULT_THREAD", "CellOptions", "FormatName", "help_text", "parse_line"]
 
@@ -34,6 +35,8 @@ class CellOptions:
     system: str | None
     seed: int | None
     stop: tuple[str, ...]
+    no_cache: bool
+    refresh: bool
     out: str | None
     thread: str
     no_history: bool
@@ -42,6 +45,11 @@ class CellOptions:
     format: FormatName
     no_stream: bool
     no_interpolate: bool
+
+    @property
+    def cache(self) -> CacheUse:
+        """How a kept answer may be used."""
+        return "off" if self.no_cache else "refresh" if self.refresh else "use"
 
 
 def parse_line(line: str, fill: Callable[[str], str]) -> tuple[CellOptions, str]:
@@ -90,6 +98,9 @@ def _parser() -> _Parser:
     request.add_argument("--max-tokens", type=int, metavar="N", help="longest answer, in tokens")
     request.add_argument("--seed", type=int, metavar="N", help="repeatable sampling")
     request.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; repeatable")
+    kept = request.add_mutually_exclusive_group()
+    kept.add_argument("--no-cache", action="store_true", help="neither use nor keep an answer")
+    kept.add_argument("--refresh", action="store_true", help="ask anew, and keep that answer")
     memory = parser.add_argument_group("conversation memory")
     memory.add_argument(
         "--thread",

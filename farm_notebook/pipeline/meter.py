@@ -33,16 +33,23 @@ def meter(clock: Callable[[], float] = time.perf_counter) -> Middleware:
         async def measured(request: ChatRequest) -> AsyncGenerator[Event, None]:
             called = sent = clock()
             first: float | None = None
+            is_cached = False
             async with aclosing(handler(request)) as events:
                 async for event in events:
+                    if first is not None and type(event) is TextDelta:  # nearly all are, and need no look
+                        yield event
+                        continue
                     passed = event
                     match event:
                         case TextDelta() | ReasoningDelta() if first is None:
                             first = clock()
                         case LoadProgress() | Started():
                             sent = clock()
+                            is_cached = isinstance(event, Started) and event.cached
                         case Finished():
-                            passed = replace(event, timings=_timings(event, called, sent, first, clock()))
+                            tokens = None if is_cached else event.usage.output_tokens  # nobody made them now
+                            timings = _timings(tokens, called, sent, first, clock())
+                            passed = replace(event, timings=timings)
                         case _:
                             pass
                     yield passed
@@ -52,8 +59,7 @@ def meter(clock: Callable[[], float] = time.perf_counter) -> Middleware:
     return wrap
 
 
-def _timings(event: Finished, called: float, sent: float, first: float | None, now: float) -> Timings:
-    tokens = event.usage.output_tokens
+def _timings(tokens: int | None, called: float, sent: float, first: float | None, now: float) -> Timings:
     streaming_s = now - first if first is not None else 0.0
     return Timings(
         load_s=sent - called,

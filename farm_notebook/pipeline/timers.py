@@ -1,7 +1,7 @@
 """Gives up on a stream that went silent: until the first event, between events, and in all.
 
 The connect timer belongs to the provider, which alone knows when it connects. Loading a model is
-exempt: the timers start at ``Started``.
+exempt: the timers run from ``Started`` to ``Finished``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import aclosing
 from farm_notebook.config import TimeoutConfig
 from farm_notebook.errors import ProviderTimeoutError, TimerName
 from farm_notebook.pipeline import Handler, Middleware
-from farm_notebook.types import ChatRequest, Event, LoadProgress, Started
+from farm_notebook.types import ChatRequest, Event, Finished, LoadProgress, Started
 
 __all__ = ["timers"]
 
@@ -39,7 +39,7 @@ def timers(timeouts: TimeoutConfig) -> Middleware:
                             raise
                         finally:
                             watchdog.rest()
-                        if not watchdog.is_idle_watched:
+                        if not watchdog.is_idle_watched or isinstance(event, Finished):
                             watchdog.hear(event)
                         yield event
             finally:
@@ -60,7 +60,9 @@ class _Watchdog:
 
     def __init__(self, timeouts: TimeoutConfig) -> None:
         self.timer: TimerName = "first event"
-        self.is_idle_watched = False  # whether the first word was heard, after which no timer changes
+        self.is_idle_watched = (
+            False  # whether the first word was heard, after which only the end changes timers
+        )
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
@@ -90,6 +92,8 @@ class _Watchdog:
         if isinstance(event, Started):
             self._limit_s = _or_ever(self._timeouts.first_event_s)
             self._total_at = self._now() + _or_ever(self._timeouts.total_s)
+        elif isinstance(event, Finished):  # nothing is missing; tidying up has limits of its own
+            self._limit_s = self._total_at = float("inf")
         else:
             self._limit_s, self.timer = _or_ever(self._timeouts.idle_s), "idle"
             self.is_idle_watched = True

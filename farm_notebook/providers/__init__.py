@@ -2,52 +2,79 @@
 
 Three things fill it: the classes built in here, those that installed packages name in the entry point group
 ``farm_notebook.providers``, and ``register_provider``. The configuration adds a name for each of its
-OpenAI-compatible endpoints. A name that is taken is not taken away by a package.
+OpenAI-compatible endpoints. A class registered in a running program takes a name over, since someone wrote it
+to do so; a package never takes a name that is built in or configured. Installed packages are looked at only
+for a name that nothing else has. ``ADDING_A_PROVIDER.md`` beside this file walks through it.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import ConfigError, UnknownProviderError
+from farm_notebook.errors import ConfigError, FarmError, UnknownProviderError
 from farm_notebook.providers.base import AIProvider
+from farm_notebook.providers.packages import checked, installed, load_installed, packages_of
+from farm_notebook.types import ProviderStatus
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+__all__ = [
+    "is_provider",
+    "is_replaced",
+    "make_provider",
+    "provider_names",
+    "register_provider",
+    "similar_provider",
+    "unknown_provider",
+    "unused_providers",
+]
 
-__all__ = ["is_provider", "make_provider", "provider_names", "register_provider"]
+P = TypeVar("P", bound=type[AIProvider])
 
-ENTRY_POINTS = "farm_notebook.providers"
 _BUILT_IN = {
+    "huggingface": "farm_notebook.providers.huggingface.provider:HuggingFaceProvider",
     "llamacpp": "farm_notebook.providers.llamacpp.provider:LlamaCppProvider",
+    "openai": "farm_notebook.providers.openai.provider:OpenAIProvider",
+    "ollama": "farm_notebook.providers.ollama.provider:OllamaProvider",
     "scripted": "farm_notebook.providers.scripted:ScriptedProvider",
 }
 _ENDPOINT = "farm_notebook.providers.openai.provider:OpenAIProvider"
+_NAME = re.compile(r"[\w-]+")
 _registered: dict[str, type[AIProvider]] = {}
 
 
 def provider_names(config: FarmConfig) -> tuple[str, ...]:
     """Every name that can stand before the ``:`` of a model ref."""
-    return tuple(dict.fromkeys((*_BUILT_IN, *_registered, *_installed(), *config.endpoints)))
+    return tuple(dict.fromkeys((*_BUILT_IN, *_registered, *config.endpoints, *installed())))
 
 
 def is_provider(name: str, config: FarmConfig) -> bool:
-    """Whether ``name`` is one of ``provider_names``; those that need no look at installed packages first."""
-    return any(name in names for names in (_BUILT_IN, _registered, config.endpoints)) or name in _installed()
+    """Whether ``name`` is one of ``provider_names``."""
+    if any(name in names for names in (_BUILT_IN, _registered, config.endpoints)):
+        return True
+    return _NAME.fullmatch(name) is not None and name in installed()
 
 
-def register_provider(provider: type[AIProvider]) -> type[AIProvider]:
+def register_provider(provider: P) -> P:
     """Make a provider available under its ``name``; usable as a class decorator.
 
-    A class of a name that is already there takes its place, in farms that have not used the old one yet.
+    A class of a name that is already there takes its place, also in farms that have used the old one: run a
+    cell again, and the next request meets the new class.
+
+    Raises:
+        ConfigError: It is no subclass of ``AIProvider``, lacks some of its methods, or has no name.
     """
-    _registered[provider.name] = provider
+    _registered[checked(provider, f"What is to be registered as a provider, {provider!r},").name] = provider
     return provider
+
+
+def is_replaced(provider: AIProvider) -> bool:
+    """Whether another class was registered under its name since it was made."""
+    return type(provider) is not _registered.get(provider.name, type(provider))
 
 
 def make_provider(name: str, config: FarmConfig) -> AIProvider:
@@ -55,49 +82,60 @@ def make_provider(name: str, config: FarmConfig) -> AIProvider:
 
     Raises:
         UnknownProviderError: Quoting the name, listing the valid ones.
-        ConfigError: An installed package's provider does not import.
+        ConfigError: An installed package's provider cannot be used.
     """
     if name in _registered:
         return _registered[name](config)
     if name in _BUILT_IN:
         return _load(_BUILT_IN[name])(config)
-    if name in _installed():
-        return _load_installed(_installed()[name])(config)
     if name in config.endpoints:
         return _load(_ENDPOINT)(config, name)
-    names = provider_names(config)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise UnknownProviderError(f"No provider is called {name!r}. Valid: {', '.join(sorted(names))}.{hint}")
+    if not is_provider(name, config):
+        raise unknown_provider(name, config)
+    provider = load_installed(name)
+    try:
+        return provider(config)
+    except FarmError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"The provider {name!r} of the package {packages_of(name)[0]!r} cannot be made: "
+            f"{type(error).__name__}: {error}. Update or uninstall that package."
+        ) from error
 
 
-@cache
-def _installed() -> dict[str, EntryPoint]:
-    """The providers of installed packages; read once, since that reads the metadata of every package."""
-    from importlib.metadata import entry_points
+def unknown_provider(name: str, config: FarmConfig) -> UnknownProviderError:
+    """The error for a name that no provider has."""
+    close = similar_provider(name, config, cutoff=0.6)
+    hint = f" Did you mean {close!r}?" if close else ""
+    names = ", ".join(sorted(provider_names(config)))
+    return UnknownProviderError(f"No provider is called {name!r}. Valid: {names}.{hint}")
 
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+def similar_provider(name: str, config: FarmConfig, *, cutoff: float = 0.8) -> str | None:
+    """The provider that a mistyped name was probably meant to be; ``cutoff`` 1 is the very same letters."""
+    by_lower = {known.lower(): known for known in provider_names(config)}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[close[0]] if close else None
+
+
+def unused_providers(config: FarmConfig) -> list[ProviderStatus]:
+    """What installed packages bring in vain, since its name is taken."""
+    return [
+        ProviderStatus(
+            name,
+            healthy=False,
+            detail=f"a package brings a provider of this name, which is taken; it is not used: {package}",
+            fix=f"pip uninstall {package}",
+        )
+        for name in installed()
+        if name in _BUILT_IN or name in config.endpoints
+        for package in packages_of(name)
+    ]
 
 
 @cache
 def _load(place: str) -> Callable[..., AIProvider]:
     module, _, attribute = place.partition(":")
     provider: Callable[..., AIProvider] = getattr(import_module(module), attribute)
-    return provider
-
-
-def _load_installed(entry: EntryPoint) -> type[AIProvider]:
-    package = entry.dist.name if entry.dist else entry.value
-    try:
-        provider = entry.load()
-    except Exception as error:
-        raise ConfigError(
-            f"The provider {entry.name!r} of the package {package!r} does not import: "
-            f"{type(error).__name__}: {error}. Update or uninstall that package."
-        ) from error
-    if not (isinstance(provider, type) and issubclass(provider, AIProvider)):
-        raise ConfigError(
-            f"The provider {entry.name!r} of the package {package!r} is {provider!r}, "
-            "which is no subclass of farm_notebook's AIProvider. Update or uninstall that package."
-        )
     return provider

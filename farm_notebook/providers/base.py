@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError, UnsupportedParameterError
@@ -109,6 +109,16 @@ class AIProvider(ABC):
     @abstractmethod
     async def unload_model(self, model: str) -> bool:
         """Give a model's memory back; whether there was anything to give."""
+
+    def lease(self, model: str) -> AbstractAsyncContextManager[Any]:
+        """A loaded model in this process for as long as the block lasts; it is not unloaded meanwhile.
+
+        Raises:
+            InvalidRequestError: This provider's models run in another process.
+        """
+        raise InvalidRequestError(
+            f"{self.name}:{model} runs in another process; there is nothing of it to get hold of here."
+        )
 
     @abstractmethod
     async def health_check(self) -> ProviderStatus:

@@ -1,17 +1,22 @@
 """What every provider that speaks HTTP shares: foreign errors in our terms, and when to try again.
 
 The table of what an error means stands here once; what only one protocol knows, such as the words of its
-error bodies, stays with that protocol.
+error bodies, stays with that protocol. What may be shown to people is decided here too: addresses lose what
+may be secret in them, and messages from outside lose the keys they repeat.
 """
 
 from __future__ import annotations
 
 import email.utils
+import math
+import os
+import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -27,8 +32,14 @@ from farm_notebook.errors import (
     QuotaExceededError,
     RateLimitedError,
 )
+from farm_notebook.providers.http_client import is_loopback, proxy_variables
 
-__all__ = ["connection_error", "retry_after_s", "status_error"]
+__all__ = ["connection_error", "public_url", "redact", "redacted", "retry_after_s", "status_error"]
+
+# A shorter key is a stand-in ("EMPTY", "ollama"), and a word that honest messages have too.
+SHORTEST_SECRET = 8
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)  # float() also takes "nan", "1_0" and digits of any script
+_HOST_AND_PORT = re.compile(r"([^:@]*|\[[^@]*\])(:\d*)?")
 
 
 def status_error(
@@ -62,17 +73,20 @@ def status_error(
 def retry_after_s(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
     """How long a response asks to wait, in seconds and never negative; ``None`` where it does not say.
 
-    Source: RFC 9110, 10.2.3 (seconds or a date), and ``retry-after-ms``, which OpenAI and Azure send.
+    Args:
+        headers: Of the response, in any case of letters.
+        now: Seconds since the epoch, against which a date is read; ``None`` asks the clock.
+
+    Source: RFC 9110, 10.2.3 (seconds or a date), and ``retry-after-ms``, which OpenAI and Azure send and
+    which is the finer of the two.
     """
-    by_name = {name.lower(): value for name, value in headers.items()}
+    by_name = {name.lower(): value.strip() for name, value in headers.items()}
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(by_name[name]) * factor)
-        except (KeyError, ValueError):
-            continue
+        if _NUMBER.fullmatch(text := by_name.get(name, "")) and math.isfinite(wait := float(text)):
+            return wait * factor
     try:
         moment = email.utils.parsedate_to_datetime(by_name["retry-after"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -84,43 +98,127 @@ def connection_error(error: Exception, *, url: str, provider: str, fix: str = ""
 
     Args:
         error: What the HTTP client raised; its causes are looked at too.
-        url: Where the request went, without anything secret.
+        url: Where the request went; only its ``public_url`` is shown.
         provider: Name of the provider.
         fix: What the user can do where nothing answers at all.
     """
+    url, fix = public_url(url), f" {fix}" if fix else ""
     causes = list(_causes(error))
-    fix = f" {fix}" if fix else ""
     for cause in causes:
-        if isinstance(cause, httpx2.ConnectTimeout):
-            return ProviderTimeoutError(
-                f"{url} did not accept the connection in time. Raise FARM_TIMEOUTS__CONNECT_S, or see "
-                f"whether it is reachable.{fix}",
-                timer="connect",
-                provider=provider,
-            )
-        if isinstance(cause, httpx2.PoolTimeout | httpx2.TimeoutException):
-            return ProviderTimeoutError(
-                f"{url} sent nothing in time ({type(cause).__name__}).", timer="idle", provider=provider
-            )
-        if isinstance(cause, socket.gaierror):
-            return ProviderConnectionError(
-                f"{url} has a host name that nobody knows ({cause.strerror or cause}). Check the URL.",
-                provider=provider,
-            )
-        if isinstance(cause, ssl.SSLError):
-            return ProviderConnectionError(
-                f"No secure connection to {url}: {cause.reason or cause}. Check the URL's scheme and the "
-                "server's certificate.",
-                provider=provider,
-            )
-    words = next((str(cause) for cause in reversed(causes) if str(cause)), type(error).__name__)
+        match cause:
+            case httpx2.ConnectTimeout():
+                return ProviderTimeoutError(
+                    f"{url} did not accept the connection in time. Raise FARM_TIMEOUTS__CONNECT_S, or see "
+                    f"whether it is reachable.{fix}",
+                    timer="connect",
+                    provider=provider,
+                )
+            case httpx2.TimeoutException():
+                return ProviderTimeoutError(
+                    f"{url} sent nothing in time ({type(cause).__name__}).", timer="idle", provider=provider
+                )
+            case httpx2.LocalProtocolError():  # its words quote the header, which may be the key
+                message = (
+                    f"No request can be sent to {url}: a header of it is not valid in HTTP. See whether the "
+                    "key or a configured header holds a line break or other control characters."
+                )
+                return ProviderConnectionError(message, provider=provider)
+            case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
+                message = f"{url!r} is no address a request can go to. It starts with http:// or https://."
+                return ProviderConnectionError(message, provider=provider)
+            case httpx2.ProxyError():
+                message = f"The proxy on the way to {url} refused ({cause})."
+                return ProviderConnectionError(message, provider=provider)
+            case socket.gaierror():
+                message = (
+                    f"{url} has a host name that nobody knows ({cause.strerror or cause}). Check the URL."
+                )
+                return ProviderConnectionError(message, provider=provider)
+            case ssl.SSLError():
+                return ProviderConnectionError(_no_tls(cause, url), provider=provider)
+            case _:
+                pass
+    words = _words(causes)
     if any(isinstance(cause, httpx2.ConnectError) for cause in causes):
+        if (names := proxy_variables()) and not is_loopback(urlsplit(url).hostname or ""):
+            fix += f" The way there is the proxy in {' or '.join(names)}, which may be what does not answer."
         return ProviderConnectionError(f"Nothing answers at {url} ({words}).{fix}", provider=provider)
     return ProviderConnectionError(f"The connection to {url} broke ({words}).", provider=provider)
 
 
+def public_url(url: str) -> str:
+    """A URL without what may be secret in it: user and password, query and fragment.
+
+    It need not be valid: also of a password with ``/``, ``?`` or ``@`` in it nothing is shown.
+    """
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    if not _HOST_AND_PORT.fullmatch(re.split("[/?#]", rest, maxsplit=1)[0]):
+        rest = rest.rpartition("@")[2]
+    return scheme + separator + re.split("[?#]", rest, maxsplit=1)[0]
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """A message from outside, without the keys that it repeats.
+
+    Args:
+        text: What the far side said.
+        secrets: Keys and passwords; those shorter than ``SHORTEST_SECRET`` characters are left alone.
+    """
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return text
+
+
+def redact(error: FarmError, secrets: Iterable[str]) -> None:
+    """Take keys that the far side repeated out of an error; a cause that shows one is dropped.
+
+    Args:
+        error: Changed in place.
+        secrets: As for ``redacted``.
+    """
+    secrets = tuple(secrets)
+    error.args = tuple(redacted(arg, secrets) if isinstance(arg, str) else arg for arg in error.args)
+    shown = "".join(map(str, _causes(error.__cause__)))
+    if redacted(shown, secrets) != shown:
+        error.__cause__ = None
+
+
+def _no_tls(error: ssl.SSLError, url: str) -> str:
+    """What is wrong with a secure connection, and whose fault it is."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"The certificate of {url} is not trusted: {error.verify_message}. If it is your own, put the "
+            "file of its authority into SSL_CERT_FILE."
+        )
+    return (
+        f"No secure connection to {url}: {error.reason or error}. Check the URL: its scheme is http:// where "
+        "the server does not speak TLS."
+    )
+
+
+def _words(causes: list[BaseException]) -> str:
+    """What went wrong at the bottom, in the system's words where it was the system."""
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+        if isinstance(cause, httpx2.HTTPError) and str(cause):
+            return str(cause)
+    if any(type(cause).__name__ == "ClosedResourceError" for cause in causes):  # anyio's
+        return "it was closed here"
+    return type(causes[0]).__name__
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what led to it, nearest first."""
+    """An error, and what led to it, nearest first; of a group of errors the first member.
+
+    httpcore2 hides the system's errors with ``from None``, but has them as arguments. A context does not
+    count: it may be the failure of an earlier try, or of another provider.
+    """
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        else:
+            among_args = (arg for arg in error.args if isinstance(arg, BaseException))
+            error = error.__cause__ or next(among_args, None)

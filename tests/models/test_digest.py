@@ -115,3 +115,11 @@ async def test_a_deleted_file_is_forgotten(weights: Path, tmp_path: Path) -> Non
 async def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await file_digest(tmp_path / "none.gguf", tmp_path)
+
+
+async def test_those_who_ask_at_the_same_time_have_the_file_read_once(
+    weights: Path, tmp_path: Path, hashed: list[str]
+) -> None:
+    digests = await asyncio.gather(*(file_digest(weights, tmp_path / "cache") for _ in range(8)))
+    assert set(digests) == {hashlib.sha256(weights.read_bytes()).hexdigest()}
+    assert hashed == [weights.name]

@@ -7,6 +7,7 @@ import concurrent.futures
 import re
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -238,6 +239,19 @@ def test_options_do_not_leak_into_the_next_call(shell: Shell) -> None:
     reply = shell.reply("%farm_chat Hi")
     assert (reply.parameters, str(reply.ref)) == ({}, "scripted:echo")
     assert "r" not in shell.ip.user_ns
+
+
+def test_a_repeated_question_is_answered_from_what_was_kept(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FARM_CACHE__ENABLED", "true")
+    monkeypatch.setenv("FARM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(farm_notebook.farm, "_default", None)
+    lines = ("-t 0", "-t 0", "-t 0 --no-cache", "-t 0 --refresh", "-t 0", "--seed 7", "")
+    replies = [shell.reply(f"%%farm_chat --no-history {line}\none two") for line in lines]
+    assert [reply.cached for reply in replies] == [False, True, False, False, True, False, False]
+    assert {reply.text for reply in replies} == {"one two"}
+    assert replies[1].footer == "scripted:echo · 2 tokens · cached"
 
 
 def test_the_parameters_go_with_the_request(shell: Shell) -> None:

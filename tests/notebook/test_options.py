@@ -20,6 +20,8 @@ DEFAULTS = CellOptions(
     system=None,
     seed=None,
     stop=(),
+    no_cache=False,
+    refresh=False,
     out=None,
     thread="notebook",
     no_history=False,
@@ -74,6 +76,8 @@ def test_an_empty_line_has_every_default_and_no_prompt() -> None:
         ("--seed 7", {"seed": 7}),
         ("--stop END", {"stop": ("END",)}),
         ("--stop END --stop 'the end'", {"stop": ("END", "the end")}),
+        ("--no-cache", {"no_cache": True}),
+        ("--refresh", {"refresh": True}),
         ("-o reply", {"out": "reply"}),
         ("--out réponse_1", {"out": "réponse_1"}),
         ("--thread side", {"thread": "side"}),
@@ -91,6 +95,15 @@ def test_every_option_is_read_and_nothing_else_is_changed(line: str, expected: d
     assert changed(line) == expected
     assert changed(f"{line} Why?") == expected
     assert parse(f"{line} Why?")[1] == "Why?"
+
+
+@pytest.mark.parametrize(("line", "use"), [("", "use"), ("--no-cache", "off"), ("--refresh", "refresh")])
+def test_the_line_says_how_a_kept_answer_is_used(line: str, use: str) -> None:
+    assert parse(line)[0].cache == use
+
+
+def test_an_answer_cannot_be_kept_and_not_kept() -> None:
+    assert "--refresh: not allowed with argument --no-cache" in message("--no-cache --refresh x")
 
 
 def test_the_later_of_two_equal_options_wins() -> None:

@@ -158,3 +158,13 @@ async def test_leaving_early_closes_what_is_measured(clock: Clock) -> None:
     async with aclosing(meter(clock)(endless)(REQUEST)) as events:
         await anext(events)
     assert closed == [True]
+
+
+async def test_an_answer_that_was_kept_has_no_rate(clock: Clock) -> None:
+    events = await measured(
+        clock, Started(REF, cached=True), TextDelta("a"), 0.5, TextDelta("b"), Finished("stop", Usage(1, 9))
+    )
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.usage == Usage(1, 9)
+    assert finished.timings == Timings(first_token_s=0.0, total_s=0.5, tokens_per_s=None)

@@ -170,6 +170,12 @@ async def test_the_idle_timer_starts_anew_with_every_event() -> None:
     assert len(events) == 14
 
 
+async def test_after_its_finish_mark_a_stream_may_take_its_time_to_close() -> None:
+    script = Script(Started(REF), TextDelta("a"), Finished("stop"), 5 * SHORT_S)
+    timeouts = limits(first_event_s=SHORT_S, idle_s=SHORT_S, total_s=2 * SHORT_S)
+    assert (await collect(timers(timeouts)(script)))[-1] == Finished("stop")
+
+
 async def test_without_timers_a_stream_may_take_its_time() -> None:
     timeouts = limits(first_event_s=None, idle_s=None, total_s=None)
     script = Script(Started(REF), 0.1, TextDelta("a"), 0.1, Finished("stop"))

@@ -36,6 +36,7 @@ from farm_notebook.errors import (
 )
 from farm_notebook.farm import AsyncFarm, Farm
 from farm_notebook.models.catalog import CATALOG
+from farm_notebook.providers.llamacpp.files import ModelFiles
 from farm_notebook.providers.llamacpp.provider import LlamaCppProvider
 from farm_notebook.providers.llamacpp.supervisor import LlamaServer, ServerSpec
 from farm_notebook.reply import Reply
@@ -522,7 +523,7 @@ async def test_a_server_stopped_while_its_process_is_being_made_leaves_none(
     embedded_file: Path, llamacpp_children: Callable[[], set[int]]
 ) -> None:
     async def stop_at_once() -> None:
-        server = LlamaServer(ServerSpec(embedded_file, CONTEXT_TOKENS, 16, 1, 0))
+        server = LlamaServer(ServerSpec(ModelFiles(embedded_file), CONTEXT_TOKENS, 16, 1, 0))
         start = asyncio.create_task(server.start(30))
         await asyncio.sleep(0)
         assert server.pid is None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import math
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from farm_notebook.errors import (
     AuthenticationError,
+    ContentRefusedError,
     ContextLengthError,
     FarmError,
     IncompleteStreamError,
@@ -31,6 +35,7 @@ from farm_notebook.types import (
     PromptProgress,
     ReasoningDelta,
     TextDelta,
+    ToolCall,
     Usage,
 )
 
@@ -39,6 +44,7 @@ FIELDS = [
     *("error", "message", "code", "type", "n_prompt_tokens", "n_ctx"),
     *("choices", "delta", "content", "text", "reasoning_content", "finish_reason"),
     *("usage", "prompt_tokens", "prompt_tokens_details", "prompt_progress", "processed", "total"),
+    *("tool_calls", "function", "arguments", "id", "index", "refusal", "message", "object"),
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
@@ -185,7 +191,112 @@ async def test_nothing_after_done_is_read() -> None:
     assert await decode(sse(delta("a", "stop"), "[DONE]", delta("b"))) == [TextDelta("a"), Finished("stop")]
 
 
+def call(index: int | None, **fields: Any) -> dict[str, Any]:
+    """A chunk with a piece of a tool call."""
+    function = {name: fields.pop(name) for name in ("name", "arguments") if name in fields}
+    return delta(tool_calls=[({} if index is None else {"index": index}) | {"function": function, **fields}])
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [
+            call(0, id="a", name="look", arguments=""),
+            call(0, arguments='{"at":'),
+            call(1, id="b", name="go", arguments="{}"),
+            call(0, arguments=" 1}"),
+        ],
+        [
+            call(0, id="a", name="look", arguments='{"at": 1}'),
+            call(0, id="b", name="go", arguments="{}"),
+        ],
+        [
+            call(None, id="a", name="look", arguments='{"at": 1}'),
+            call(None, id="b", name="go", arguments="{}"),
+        ],
+        [
+            call(0, id="a", name="look", arguments='{"at":'),
+            call(0, id="a", name="look", arguments=" 1}"),
+            call(1, id="b", name="go", arguments="{}"),
+        ],
+    ],
+    ids=["in pieces", "all at index 0", "without an index", "named each time"],
+)
+async def test_tool_calls_come_whole_however_they_are_counted(chunks: list[dict[str, Any]]) -> None:
+    assert await decode(sse(*chunks, delta(finish="tool_calls"))) == [
+        ToolCall("a", "look", '{"at": 1}'),
+        ToolCall("b", "go", "{}"),
+        Finished("tool_calls"),
+    ]
+
+
+async def test_a_call_without_an_id_is_given_one_of_its_own() -> None:
+    chunks = [call(0, name="go", arguments="{}"), call(1, name="go", arguments="{}"), delta(finish="stop")]
+    *calls, finished = await decode(sse(*chunks))
+    ids = [event.id for event in calls if isinstance(event, ToolCall)]
+    assert len(set(ids)) == 2
+    assert all(ids)
+    assert finished == Finished("tool_calls")
+
+
+async def test_an_answer_that_comes_whole_is_read_as_one_in_pieces() -> None:
+    message = {
+        "reasoning_content": "hmm",
+        "content": "Hello",
+        "tool_calls": [
+            {"id": "a", "function": {"name": "look", "arguments": "{}"}},
+            {"id": "b", "function": {"name": "go", "arguments": "{}"}},
+        ],
+    }
+    body = {"choices": [{"message": message, "finish_reason": "tool_calls"}], "usage": {"prompt_tokens": 3}}
+    assert await decode(*(bytes([byte]) for byte in json.dumps(body).encode())) == [
+        ReasoningDelta("hmm"),
+        TextDelta("Hello"),
+        ToolCall("a", "look", "{}"),
+        ToolCall("b", "go", "{}"),
+        Finished("tool_calls", Usage(3)),
+    ]
+
+
+async def test_a_finished_answer_does_not_wait_for_a_response_that_does_not_end() -> None:
+    async def endless() -> AsyncGenerator[bytes, None]:
+        yield sse(delta("a", "stop"), "[DONE]")
+        await asyncio.sleep(math.inf)
+
+    assert [e async for e in decode_stream(endless(), REF)] == [TextDelta("a"), Finished("stop")]
+
+
+async def test_a_connection_that_breaks_after_the_end_broke_nothing() -> None:
+    async def broken() -> AsyncGenerator[bytes, None]:
+        yield sse(delta("a", "stop"), "[DONE]")
+        raise httpx2.ReadError("reset")
+
+    assert [e async for e in decode_stream(broken(), REF)] == [TextDelta("a"), Finished("stop")]
+
+
 # Streams that fail
+
+
+async def test_a_refusal_is_no_text_and_is_told_whole() -> None:
+    stream = sse(delta(refusal="I cannot "), delta(refusal="say."), delta(finish="stop"), "[DONE]")
+    with pytest.raises(ContentRefusedError, match=r"refused to answer: I cannot say\."):
+        await decode(stream)
+
+
+async def test_an_end_in_error_is_no_answer() -> None:
+    with pytest.raises(ProviderError, match="gave up"):
+        await decode(sse(delta("a"), delta(finish="error"), "[DONE]"))
+
+
+async def test_an_error_without_an_envelope_is_one() -> None:
+    body = {"object": "error", "message": "engine died", "code": 500}
+    with pytest.raises(ProviderError, match="engine died"):
+        await decode(sse(delta("a"), body))
+
+
+async def test_json_too_deep_for_a_parser_is_quoted() -> None:
+    with pytest.raises(ProviderError, match="not JSON"):
+        await decode(sse("[" * 100_000))
 
 
 @pytest.mark.parametrize("end", [b"", sse("[DONE]")], ids=["cut off", "done"])
@@ -339,8 +450,30 @@ def test_every_parameter_that_was_set_is_sent_zero_included() -> None:
 def test_a_schema_becomes_the_response_format() -> None:
     schema = {"type": "object"}
     body = request_body(request(schema=schema))
-    assert body["response_format"]["json_schema"]["schema"] == schema
+    format_ = {"name": "answer", "schema": schema, "strict": False}
+    assert body["response_format"] == {"type": "json_schema", "json_schema": format_}
     assert "schema" not in body
+
+
+@pytest.mark.parametrize(
+    ("choice", "word"),
+    [
+        *((word, word) for word in ("auto", "none", "required")),
+        ("look", {"type": "function", "function": {"name": "look"}}),
+    ],
+)
+def test_a_choice_of_tool_is_a_word_or_a_function(choice: str, word: object) -> None:
+    assert request_body(request(tool_choice=choice))["tool_choice"] == word
+
+
+def test_the_limit_of_a_chat_goes_by_the_servers_name_for_it() -> None:
+    body = request_body(request(max_tokens=3), limit_name="max_completion_tokens")
+    assert (body["max_completion_tokens"], body.get("max_tokens")) == (3, None)
+
+
+def test_what_is_extra_wins() -> None:
+    body = request_body(request(seed=1, extra={"seed": 2, "min_p": 0.1}))
+    assert (body["seed"], body["min_p"]) == (2, 0.1)
 
 
 def test_a_completion_sends_its_prompt_raw() -> None:

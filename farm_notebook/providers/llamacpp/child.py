@@ -40,13 +40,18 @@ def serve(settings: dict[str, Any]) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = settings["path"]
+    params.model.path = settings["weights"]
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in settings["adapters"]]
+    if settings["projector"] and not settings["embedding"]:
+        params.mmproj.path = settings["projector"]
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [settings["key"]]
     params.ui = False
     params.verbosity = 1
-    params.n_parallel = 1
+    params.n_parallel = settings["parallel"]
+    params.kv_unified = True  # else each slot has but its part of the context
+    params.cache_ram_mib = 0  # else up to 8 GiB of what was read in earlier requests are kept
     params.n_ctx = settings["context_tokens"]
     params.n_batch = params.n_ubatch = settings["batch_tokens"]
     params.n_gpu_layers = settings["gpu_layers"]

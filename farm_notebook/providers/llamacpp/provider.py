@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-from collections.abc import AsyncGenerator, Sequence, Set
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import ContextLengthError, FarmError, ModelNotFoundError, ProviderConnectionError
-from farm_notebook.models.catalog import CATALOG, lookup
-from farm_notebook.models.digest import file_digest
+from farm_notebook.errors import FarmError, InvalidRequestError, ProviderConnectionError
+from farm_notebook.models.catalog import CATALOG
 from farm_notebook.models.fetch import fetch, is_present, local_path
 from farm_notebook.providers.base import AIProvider
+from farm_notebook.providers.llamacpp.abilities import Abilities, refuse_images
+from farm_notebook.providers.llamacpp.dialect import body_of, longest, with_tool_calls
+from farm_notebook.providers.llamacpp.files import catalog_model, files_of, model_digest
+from farm_notebook.providers.llamacpp.listing import model_infos
 from farm_notebook.providers.llamacpp.supervisor import LlamaServer, ServerSpec, Supervisor
-from farm_notebook.providers.openai_wire import decode_stream, request_body, usage_of, wire_error
+from farm_notebook.providers.openai_wire import decode_stream, usage_of, wire_error
 from farm_notebook.types import (
     ChatRequest,
     Embeddings,
@@ -28,6 +28,7 @@ from farm_notebook.types import (
     LoadProgress,
     ModelInfo,
     ModelRef,
+    PromptProgress,
     ProviderStatus,
     Started,
     Usage,
@@ -37,7 +38,6 @@ __all__ = ["LlamaCppProvider"]
 
 EMBEDDING_BATCH_TOKENS = 2048  # a text is embedded in one piece, so this is the longest text
 EMBEDDING_BATCH_TEXTS = 32  # texts a request, so that a cancel is noticed between two
-_TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large to process.*batch size: (\d+)")
 
 
 class LlamaCppProvider(AIProvider):
@@ -51,24 +51,49 @@ class LlamaCppProvider(AIProvider):
         self._client: httpx2.AsyncClient | None = None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        async with aclosing(self.load_model(request.ref.model)) as loading:
-            async for progress in loading:
-                yield progress
-        server = await self._supervisor.ensure(self._spec(request.ref.model))
+        spec = self._spec(request.ref.model)
+        if spec.files.projector is None and any(message.images for message in request.messages):
+            raise refuse_images(request)
+        if not self._supervisor.running(spec):
+            async with aclosing(self.load_model(request.ref.model)) as loading:
+                async for progress in loading:
+                    yield progress
+        server = await self._supervisor.ensure(spec)
+        abilities = await self._abilities(server)
+        abilities.require(request)
+        body = body_of(request, abilities, self.config.llamacpp.max_tokens)
+        async with server.window.share(longest(request, body, abilities)) as share:
+            yield Started(request.ref)
+            if request.seed is not None:
+                await self._settled(server)
+            answer = self._answer(server, request, body)
+            async with aclosing(with_tool_calls(answer, request, abilities)) as events:
+                async for event in events:
+                    if isinstance(event, PromptProgress) and request.seed is None:
+                        share.resize(min(event.total_tokens + body["max_tokens"], abilities.context_tokens))
+                    yield event
+
+    async def _answer(
+        self, server: LlamaServer, request: ChatRequest, body: dict[str, Any]
+    ) -> AsyncGenerator[Event, None]:
+        """What the server answers to a body; a caller who leaves before the end is remembered."""
         path = "/v1/completions" if request.kind == "completion" else "/v1/chat/completions"
-        yield Started(request.ref)
+        is_whole = False
         try:
             async with self._http.stream(
-                "POST", server.base_url + path, json=self._body(request), headers=server.headers
+                "POST", server.base_url + path, json=body, headers=server.headers
             ) as response:
                 if response.status_code != httpx2.codes.OK:
-                    body = _json(await response.aread())
-                    raise wire_error(body, request.ref, response.status_code, response.headers)
+                    problem = _json(await response.aread())
+                    raise wire_error(problem, request.ref, response.status_code, response.headers)
                 async with aclosing(decode_stream(response.aiter_raw(), request.ref)) as events:
                     async for event in events:
                         yield event
+            is_whole = True
         except httpx2.HTTPError as error:
             raise await self._broken(server, request.ref, error) from error
+        finally:
+            server.is_settling |= not is_whole
 
     async def embed(self, texts: Sequence[str], model: str) -> Embeddings:
         ref = ModelRef(self.name, model)
@@ -87,7 +112,7 @@ class LlamaCppProvider(AIProvider):
                 raise await self._broken(server, ref, error) from error
             body = _json(response.content)
             if response.status_code != httpx2.codes.OK:
-                raise _too_long(body, ref) or wire_error(body, ref, response.status_code)
+                raise wire_error(body, ref, response.status_code)
             rows = sorted(body["data"], key=lambda row: row["index"])
             vectors += [tuple(row["embedding"]) for row in rows]
             usage = usage_of(body.get("usage"))
@@ -95,30 +120,7 @@ class LlamaCppProvider(AIProvider):
         return Embeddings(tuple(vectors), ref, Usage(input_tokens=tokens or None))
 
     async def list_models(self) -> list[ModelInfo]:
-        loaded = self._supervisor.paths()
-        known = {local_path(model, self.config): model for model in CATALOG.values()}
-        present = {path for path, model in known.items() if is_present(model, self.config)}
-        infos = [
-            ModelInfo(
-                ModelRef(self.name, model.name),
-                size_bytes=model.size_bytes,
-                context_tokens=model.context_tokens,
-                digest=model.sha256,
-                license=model.license,
-                available=path in present,
-                loaded=path in loaded,
-                location=str(path) if path in present else None,
-                description=model.description,
-            )
-            for path, model in known.items()
-        ]
-        for path in sorted(loaded - set(known)):
-            ref = ModelRef(self.name, str(path))
-            size = path.stat().st_size if path.is_file() else None  # it may be deleted by now
-            infos.append(
-                ModelInfo(ref, size_bytes=size, available=size is not None, loaded=True, location=str(path))
-            )
-        return infos
+        return model_infos(self.name, self.config, self._supervisor.loaded())
 
     async def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
         async with aclosing(self.pull_model(model)) as fetching:
@@ -127,21 +129,36 @@ class LlamaCppProvider(AIProvider):
         spec = self._spec(model)
         if self._supervisor.running(spec):
             return
-        size = spec.path.stat().st_size
+        size = sum(path.stat().st_size for path in spec.files.paths)
         yield LoadProgress("load", 0, size)
-        await self._supervisor.ensure(spec)
+        await self._abilities(await self._supervisor.ensure(spec))
         yield LoadProgress("load", size, size)
 
     async def pull_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
-        if model not in CATALOG:
-            self._path(model)  # says what is wrong with a name that is neither
-        else:
-            async with aclosing(fetch(CATALOG[model], self.config)) as fetching:
+        files_of(model, self.config)  # says what is wrong with a name
+        if known := catalog_model(model):
+            async with aclosing(fetch(known, self.config)) as fetching:
                 async for progress in fetching:
                     yield progress
 
     async def unload_model(self, model: str) -> bool:
-        return await self._supervisor.stop(self._path(model, or_in=self._supervisor.paths()))
+        return await self._supervisor.stop(
+            files_of(model, self.config, loaded=self._supervisor.loaded().keys())
+        )
+
+    async def delete_model(self, model: str) -> bool:
+        known = CATALOG.get(model)
+        if known is None:
+            files = files_of(model, self.config)
+            raise InvalidRequestError(
+                f"{str(files.weights)!r} was not fetched by farm_notebook; delete it yourself. "
+                f"What can be deleted: {', '.join(CATALOG)}."
+            )
+        await self.unload_model(model)
+        path = local_path(known, self.config)
+        was_there = path.is_file()
+        path.unlink(missing_ok=True)
+        return was_there
 
     async def health_check(self) -> ProviderStatus:
         if find_spec("xllamacpp") is None:
@@ -158,9 +175,7 @@ class LlamaCppProvider(AIProvider):
         )
 
     async def digest(self, model: str) -> str | None:
-        if model in CATALOG:
-            return CATALOG[model].sha256
-        return await file_digest(self._path(model), self.config.cache_dir)
+        return await model_digest(model, files_of(model, self.config), self.config.cache_dir)
 
     async def aclose(self) -> None:
         await self._supervisor.stop_all()
@@ -178,41 +193,40 @@ class LlamaCppProvider(AIProvider):
             self._client = httpx2.AsyncClient(trust_env=False, verify=False, timeout=timeout)
         return self._client
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        """The request in llama.cpp's dialect.
-
-        Progress on the prompt is asked for because sending it is when the server notices that the caller
-        left. With a seed the prompt cache is off: what it holds changes the last bits of the arithmetic,
-        and with them now and then a token.
-        """
-        defaults = {"max_tokens": self.config.llamacpp.max_tokens}
-        dialect = {"return_progress": True, "cache_prompt": request.seed is None}
-        return defaults | request_body(request) | dialect
-
-    def _path(self, model: str, *, or_in: Set[Path] = frozenset()) -> Path:
-        """The file of a model: a local path where it looks like one, else the catalogue's.
-
-        Args:
-            model: A name of the catalogue or a path.
-            or_in: Paths that may be missing: a loaded file may be deleted by now.
-        """
-        if not model.endswith(".gguf"):
-            return local_path(lookup(model), self.config)
-        path = Path(os.path.expanduser(model)).resolve()  # pathlib's own raises on an unknown ~user
-        if not path.is_file() and path not in or_in:
-            raise ModelNotFoundError(f"There is no file {model!r} (looked for {str(path)!r}).")
-        return path
-
     def _spec(self, model: str, *, embedding: bool = False) -> ServerSpec:
         settings = self.config.llamacpp
         return ServerSpec(
-            path=self._path(model),
-            context_tokens=settings.context_tokens,
+            files=files_of(model, self.config),
+            context_tokens=EMBEDDING_BATCH_TOKENS if embedding else settings.context_tokens,
             batch_tokens=EMBEDDING_BATCH_TOKENS if embedding else settings.batch_tokens,
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
+            parallel=1 if embedding else settings.parallel,
             embedding=embedding,
         )
+
+    async def _abilities(self, server: LlamaServer) -> Abilities:
+        """What the server's model can do; asked once."""
+        if server.abilities is None:
+            server.abilities = Abilities.of(await self._asked(server, "/props"))
+        return server.abilities
+
+    async def _settled(self, server: LlamaServer) -> None:
+        """Wait until a server has let go of the requests whose callers left, which takes it a moment."""
+        while server.is_settling:
+            slots = await self._asked(server, "/slots")
+            server.is_settling = any(slot["is_processing"] for slot in slots)
+
+    async def _asked(self, server: LlamaServer, path: str) -> Any:
+        ref = ModelRef(self.name, server.spec.files.name)
+        try:
+            response = await self._http.get(server.base_url + path, headers=server.headers)
+        except httpx2.HTTPError as error:
+            raise await self._broken(server, ref, error) from error
+        body = _json(response.content)
+        if response.status_code != httpx2.codes.OK:
+            raise wire_error(body, ref, response.status_code)
+        return body
 
     async def _broken(self, server: LlamaServer, ref: ModelRef, error: httpx2.HTTPError) -> FarmError:
         """What a broken connection means: nearly always that the child died."""
@@ -222,20 +236,6 @@ class LlamaCppProvider(AIProvider):
             f"The connection to the process of {ref} broke: {type(error).__name__} {error}".rstrip(),
             provider=self.name,
         )
-
-
-def _too_long(body: Any, ref: ModelRef) -> FarmError | None:
-    """The error for a text longer than one batch, which llama.cpp reports as a fault of the server."""
-    found = _TOO_LARGE.search(str(body))
-    if not found:
-        return None
-    tokens, limit = int(found[1]), int(found[2])
-    return ContextLengthError(
-        f"{ref}: a text of {tokens} tokens is too long to embed; at most {limit} fit.",
-        provider=ref.provider,
-        tokens=tokens,
-        limit=limit,
-    )
 
 
 def _json(content: bytes) -> Any:

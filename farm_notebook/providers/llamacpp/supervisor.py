@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import sys
 from collections import deque
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from farm_notebook.errors import (
@@ -24,6 +26,9 @@ from farm_notebook.errors import (
     ProviderConnectionError,
     ProviderTimeoutError,
 )
+from farm_notebook.providers.llamacpp.abilities import Abilities
+from farm_notebook.providers.llamacpp.files import ModelFiles
+from farm_notebook.providers.llamacpp.window import Window
 
 __all__ = ["LlamaServer", "ServerSpec", "Supervisor"]
 
@@ -31,22 +36,33 @@ CHILD_SCRIPT = Path(__file__).with_name("child.py")
 KEPT_LOG_LINES = 40
 EXIT_NOTICE_S = 1.0  # from a broken connection to the death of the process that held it
 PROVIDER = "llamacpp"
+_LOGGED_ERROR = re.compile(r"[\d.]+ E (?P<words>.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
     """What makes two requests share one child process."""
 
-    path: Path
+    files: ModelFiles
     context_tokens: int
     batch_tokens: int
     threads: int
     gpu_layers: int
+    parallel: int = 1
     embedding: bool = False
 
     def as_settings(self, key: str) -> dict[str, object]:
         """The child's settings as JSON values."""
-        return {**asdict(self), "path": str(self.path), "key": key, "parent_pid": os.getpid()}
+        settings = asdict(self)
+        files = settings.pop("files")
+        return {
+            **settings,
+            "weights": str(files["weights"]),
+            "adapters": [str(path) for path in files["adapters"]],
+            "projector": str(files["projector"] or ""),
+            "key": key,
+            "parent_pid": os.getpid(),
+        }
 
 
 class LlamaServer:
@@ -59,6 +75,8 @@ class LlamaServer:
     def __init__(self, spec: ServerSpec) -> None:
         self.spec = spec
         self.base_url = ""
+        self.abilities: Abilities | None = None  # until it was asked
+        self.is_settling = False  # a caller left, of which it may not know yet
         self._key = secrets.token_urlsafe(32)
         self._process: asyncio.subprocess.Process | None = None
         self._is_stopped = False
@@ -70,6 +88,11 @@ class LlamaServer:
         """What a request must carry."""
         # llama.cpp closes a connection after a streamed answer, though it promises to keep it.
         return {"Authorization": f"Bearer {self._key}", "Connection": "close"}
+
+    @cached_property
+    def window(self) -> Window:
+        """What its requests share."""
+        return Window(self.spec.context_tokens, self.spec.parallel)
 
     @property
     def pid(self) -> int | None:
@@ -112,7 +135,7 @@ class LlamaServer:
         except TimeoutError:
             await self.stop()
             raise ProviderTimeoutError(
-                f"{self.spec.path.name} was not loaded after {timeout_s:g} s. "
+                f"{self.spec.files.name} was not loaded after {timeout_s:g} s. "
                 "Raise FARM_LLAMACPP__START_TIMEOUT_S, or try a smaller model.",
                 timer="first event",
                 provider=PROVIDER,
@@ -146,7 +169,7 @@ class LlamaServer:
         how = f"signal {-code}, {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         log = f" Its last words: {self._log[-1]}" if self._log else ""
         return BackendCrashedError(
-            f"The llama.cpp process of {self.spec.path.name} died ({how}). "
+            f"The llama.cpp process of {self.spec.files.name} died ({how}). "
             f"The next request starts it again.{log}",
             provider=PROVIDER,
         )
@@ -164,10 +187,18 @@ class LlamaServer:
             return MissingExtraError(
                 f"The embedded backend is not installed ({reason}). Run: pip install xllamacpp"
             )
-        log = next((line for line in reversed(self._log) if "error" in line.lower()), "")
-        detail = f" llama.cpp says: {log.strip()}" if log else ""
+        # The first error is the cause; those after it only say what failed because of it.
+        said = [found["words"].strip() for line in self._log if (found := _LOGGED_ERROR.match(line))]
+        detail = f" llama.cpp says: {said[0]}." if said else ""
+        files = self.spec.files
+        weights, others = repr(str(files.weights)), ", ".join(repr(str(path)) for path in files.paths[1:])
+        if others:
+            return LoadError(
+                f"{weights} does not load together with {others}.{detail} "
+                "Check that each file is whole, and that an adapter or a projector was made for this model."
+            )
         return LoadError(
-            f"{str(self.spec.path)!r} does not load as a GGUF model.{detail} "
+            f"{weights} does not load as a GGUF model.{detail} "
             "Check that the file is whole and that its architecture is one llama.cpp knows."
         )
 
@@ -224,15 +255,18 @@ class Supervisor:
             self._servers[spec] = server
             return server
 
-    def paths(self) -> set[Path]:
-        """The model files that are loaded now."""
-        return {spec.path for spec, server in self._servers.items() if server.is_running}
+    def loaded(self) -> dict[ModelFiles, Abilities | None]:
+        """The models that are loaded now, and what they can do where they were asked."""
+        servers = [server for server in self._servers.values() if server.is_running]
+        servers.sort(key=lambda server: server.spec.embedding, reverse=True)  # what chats tells more
+        return {server.spec.files: server.abilities for server in servers}
 
-    async def stop(self, path: Path) -> bool:
-        """End every child that has this model file loaded or loads it; whether there was one."""
-        specs = [spec for spec in self._servers if spec.path == path]
+    async def stop(self, files: ModelFiles) -> bool:
+        """End every child that has this model loaded or loads it; whether there was one."""
+        wanted = files.answering
+        specs = [spec for spec in self._servers if spec.files.answering == wanted]
         servers = [self._servers.pop(spec) for spec in specs]
-        starting = [server for spec, server in self._starting.items() if spec.path == path]
+        starting = [server for spec, server in self._starting.items() if spec.files.answering == wanted]
         was_there = bool(starting) or any(server.is_running for server in servers)
         await asyncio.gather(*(server.stop() for server in (*servers, *starting)))
         return was_there
@@ -247,6 +281,6 @@ class Supervisor:
     def _require_open(self, spec: ServerSpec) -> None:
         if self._is_closed:
             raise ProviderConnectionError(
-                f"The farm was closed before {spec.path.name} was loaded. Make the call again.",
+                f"The farm was closed before {spec.files.name} was loaded. Make the call again.",
                 provider=PROVIDER,
             )

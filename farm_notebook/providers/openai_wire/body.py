@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from farm_notebook.types import ChatMessage, ChatRequest, Tool
+from farm_notebook.providers.openai_wire.schema import json_schema_format
+from farm_notebook.types import ChatMessage, ChatRequest, ReasoningEffort, Tool
 
-__all__ = ["request_body"]
+__all__ = ["reasoning_effort", "request_body"]
 
-_SAME_NAME = ("temperature", "top_p", "max_tokens", "seed", "stop")
+_SAME_NAME = ("temperature", "top_p", "seed", "stop")
 
 
-def request_body(request: ChatRequest) -> dict[str, Any]:
+def request_body(
+    request: ChatRequest, *, limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+) -> dict[str, Any]:
     """The JSON body of a streamed request; what was not set is not sent.
 
     ``reasoning`` is left out: every server has its own word for it.
+
+    Args:
+        request: What is asked.
+        limit_name: How this server calls the most tokens of a chat's answer.
     """
     parameters = request.parameters()
     body: dict[str, Any] = {
@@ -24,19 +31,24 @@ def request_body(request: ChatRequest) -> dict[str, Any]:
     }
     if request.kind == "completion":
         body["prompt"] = request.messages[0].content
+        limit_name = "max_tokens"
     else:
         body["messages"] = [_message(message) for message in request.messages]
+    if request.max_tokens is not None:
+        body[limit_name] = request.max_tokens
     if request.schema is not None:
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "schema": dict(request.schema), "strict": True},
-        }
+        body["response_format"] = {"type": "json_schema", "json_schema": json_schema_format(request.schema)}
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     if (choice := request.tool_choice) is not None:
         by_word = choice in ("auto", "none", "required")
         body["tool_choice"] = choice if by_word else {"type": "function", "function": {"name": choice}}
     return body | dict(request.extra)
+
+
+def reasoning_effort(effort: ReasoningEffort) -> str:
+    """OpenAI's word for how hard a model thinks."""
+    return {"off": "none", "on": "medium"}.get(effort, effort)
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

@@ -1,23 +1,18 @@
-"""A streamed answer as events, those of one read together.
+"""The answers of ``/chat/completions`` and ``/completions`` as events.
 
-Pieces of text that arrived in one read are one delta: nobody could have seen one before the other, and
-every event costs the whole way up to the reader. A server that sends a token at a time is passed on a
-token at a time.
 Source: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pydantic_core import from_json
-
-from farm_notebook.errors import FarmError, IncompleteStreamError, ProviderError
+from farm_notebook.errors import ProviderError
 from farm_notebook.providers.openai_wire.failure import wire_error
-from farm_notebook.providers.sse import EventSplitter
+from farm_notebook.providers.openai_wire.reading import AnswerReader, read_answer, require_text
 from farm_notebook.types import (
     Event,
     Finished,
@@ -32,30 +27,18 @@ from farm_notebook.types import (
 
 __all__ = ["decode_stream", "usage_of"]
 
-_DONE = b"[DONE]"
-_QUOTED_BYTES = 200
 
+def decode_stream(chunks: AsyncIterable[bytes], ref: ModelRef) -> AsyncGenerator[Event, None]:
+    """Events of an answer, the last one ``Finished``.
 
-async def decode_stream(chunks: AsyncIterable[bytes], ref: ModelRef) -> AsyncGenerator[Event, None]:
-    """Events of a streamed answer, the last one ``Finished``.
+    A refusal that the model gives in place of an answer (OpenAI's ``refusal``) is an error and no text:
+    nobody who asked for JSON should get an apology to parse. An answer that a filter cut short is an answer,
+    with ``content_filter`` as its finish reason.
 
     Raises:
-        IncompleteStreamError: The bytes ended without a finish reason.
-        ProviderError: The server reported an error inside the stream, or sent what is not the protocol.
+        FarmError: As ``read_answer`` says.
     """
-    splitter, answer = EventSplitter(), _Answer(ref)
-    reads = aiter(chunks)
-    async for chunk in reads:
-        for event in answer.take(splitter.feed(chunk)):
-            yield event
-        if answer.error is not None:
-            raise answer.error
-        if answer.is_done:
-            break
-    for event in answer.end():
-        yield event
-    async for _ in reads:  # to the response's end, or its connection cannot serve the next request
-        pass
+    return read_answer(chunks, _ChatReader(ref))
 
 
 def usage_of(counts: Mapping[str, Any] | None) -> Usage | None:
@@ -82,119 +65,82 @@ class _PartialCall:
 
     def add(self, piece: Mapping[str, Any]) -> None:
         function = piece.get("function") or {}
-        self.id = self.id or _text(piece.get("id") or "")
-        self.name = self.name or _text(function.get("name") or "")
-        self.arguments += _text(function.get("arguments") or "")
+        self.id = self.id or require_text(piece.get("id") or "")
+        self.name = self.name or require_text(function.get("name") or "")
+        self.arguments += require_text(function.get("arguments") or "")
+
+    def begins_another(self, piece: Mapping[str, Any]) -> bool:
+        """Whether a piece of the same index belongs to the next call: some servers count them all as 0."""
+        function = piece.get("function") or {}
+        return bool(self.id and function.get("name") and piece.get("id") not in (None, "", self.id))
 
 
-class _Answer:
-    """What has been read of one answer."""
+class _ChatReader(AnswerReader):
+    """What has been read of a chat's or a completion's answer."""
 
     def __init__(self, ref: ModelRef) -> None:
-        self.error: FarmError | None = None
-        self.is_done = False
-        self._ref = ref
+        super().__init__(ref)
         self._reason: FinishReason | None = None
         self._usage = Usage()
-        self._calls: dict[int, _PartialCall] = {}
-        self._events: list[Event] = []
-        self._kind: type[TextDelta] | type[ReasoningDelta] = TextDelta
-        self._pieces: list[str] = []
-
-    def take(self, payloads: Iterable[bytes]) -> list[Event]:
-        """The events of some payloads; what stops them is in ``error`` or ``is_done`` afterwards."""
-        self._events = []
-        for payload in payloads:
-            if payload == _DONE:
-                self.is_done = True
-                break
-            try:
-                self._take(_json(payload))
-            except FarmError as error:
-                self.error = error
-                break
-            except ValueError:
-                self.error = self._odd("a chunk that is not JSON", payload)
-                break
-            except (AttributeError, KeyError, TypeError):  # JSON, but not the protocol's: a proxy's, say
-                self.error = self._odd("a chunk of an unknown shape", payload)
-                break
-        self._join()
-        return self._events
-
-    def end(self) -> list[Event]:
-        """The last events: tool calls, and the finish mark.
-
-        Raises:
-            IncompleteStreamError: There was no finish reason.
-        """
-        if self._reason is None:
-            raise IncompleteStreamError(
-                f"The stream of {self._ref} ended without a finish reason.", provider=self._ref.provider
-            )
-        calls = [
-            ToolCall(call.id or f"call_{index}", call.name, call.arguments)
-            for index, call in sorted(self._calls.items())
-        ]
-        return [*calls, Finished(self._reason, self._usage)]
+        self._calls: list[_PartialCall] = []
+        self._call_at: dict[int, _PartialCall] = {}
 
     def _take(self, chunk: Any) -> None:
-        """Read one chunk. The hot path: once for each token."""
         if not isinstance(chunk, dict) or chunk.get("error"):
-            raise wire_error(chunk, self._ref)
+            raise wire_error(chunk, self.ref)
         if progress := chunk.get("prompt_progress"):
-            self._join()
-            self._events.append(PromptProgress(progress["processed"], progress["total"]))
-        for choice in chunk.get("choices") or ():
-            if delta := choice.get("delta"):
-                if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
-                    self._add(ReasoningDelta, _text(reasoning))
-                if text := delta.get("content"):
-                    self._add(TextDelta, _text(text))
-                for piece in delta.get("tool_calls") or ():
-                    self._calls.setdefault(piece.get("index", 0), _PartialCall()).add(piece)
-            elif text := choice.get("text"):  # of a completion
-                self._add(TextDelta, _text(text))
-            if word := choice.get("finish_reason"):
-                self._reason = _finish_reason(word)
+            self._put(PromptProgress(progress["processed"], progress["total"]))
+        if choices := chunk.get("choices"):
+            for choice in choices:
+                self._take_choice(choice, choice.get("delta"))
+        elif chunk.get("object") == "error":  # vLLM
+            raise wire_error(chunk, self.ref)
         if counts := chunk.get("usage"):
             self._usage = usage_of(counts) or self._usage
 
-    def _add(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
-        if kind is not self._kind:
-            self._join()
-            self._kind = kind
-        self._pieces.append(text)
+    def _take_body(self, body: Mapping[str, Any]) -> None:
+        for choice in body["choices"]:
+            message = choice.get("message")
+            if message and (calls := message.get("tool_calls")):
+                message |= {"tool_calls": [{"index": index} | call for index, call in enumerate(calls)]}
+            self._take_choice(choice, message)
+        self._usage = usage_of(body.get("usage")) or self._usage
 
-    def _join(self) -> None:
-        """Make one delta of the pieces that came since the last."""
-        if self._pieces:
-            self._events.append(self._kind("".join(self._pieces)))
-            self._pieces.clear()
+    def _take_choice(self, choice: Mapping[str, Any], delta: Mapping[str, Any] | None) -> None:
+        """Read what one choice adds. The hot path: once for each token."""
+        if delta:
+            if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+                self._add(ReasoningDelta, reasoning)
+            if text := delta.get("content"):
+                self._add(TextDelta, text)
+            for piece in delta.get("tool_calls") or ():
+                self._take_call(piece)
+            if refusal := delta.get("refusal"):
+                self._refuse(refusal)
+        elif text := choice.get("text"):  # of a completion
+            self._add(TextDelta, text)
+        if word := choice.get("finish_reason"):
+            self._reason = _finish_reason(word)
 
-    def _odd(self, what: str, payload: bytes) -> ProviderError:
-        return ProviderError(
-            f"{self._ref} sent {what}: {payload[:_QUOTED_BYTES]!r}.", provider=self._ref.provider
-        )
+    def _take_call(self, piece: Mapping[str, Any]) -> None:
+        index = piece.get("index", 0)
+        call = self._call_at.get(index)
+        if call is None or call.begins_another(piece):
+            call = self._call_at[index] = _PartialCall()
+            self._calls.append(call)
+        call.add(piece)
 
-
-def _json(payload: bytes) -> Any:
-    """Twice as fast as ``json.loads``, which gets what this parser is too strict for: half a surrogate pair,
-    where a server cuts a character's escapes in two.
-
-    Raises:
-        ValueError: It is no JSON.
-    """
-    try:
-        return from_json(payload)
-    except ValueError:
-        return json.loads(payload)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
-    return value
+    def _end(self) -> list[Event]:
+        if self._reason is None:
+            raise self._no_end("a finish reason")
+        if self._reason == "error":
+            raise ProviderError(f"{self.ref} gave up, and did not say why.", provider=self.ref.provider)
+        calls = [
+            ToolCall(call.id or f"call_{uuid.uuid4().hex}", call.name, call.arguments) for call in self._calls
+        ]
+        # A call that the request forced ends with "stop" at OpenAI.
+        reason = "tool_calls" if calls and self._reason == "stop" else self._reason
+        return [*calls, Finished(reason, self._usage)]
 
 
 _FINISH_REASONS: dict[str, FinishReason] = {word: word for word in get_args(FinishReason)}

@@ -12,15 +12,27 @@ from contextlib import AbstractContextManager
 import pytest
 from contract import Subject
 
+from subjects.example import example
+from subjects.huggingface import real, tiny
 from subjects.llamacpp import embedded
+from subjects.ollama import ollama
+from subjects.openai import double, llamacpp_server
 from subjects.scripted import scripted
 
 __all__ = ["MARKS", "SUBJECTS"]
 
 SUBJECTS: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Subject]]] = {
     "scripted": scripted,
+    "example": example,
     "llamacpp": embedded,
+    "huggingface": real,
+    "huggingface-tiny": tiny,
+    "ollama": ollama,
+    "openai-double": double,
+    "openai-llamacpp": llamacpp_server,
 }
 MARKS: dict[str, list[pytest.MarkDecorator]] = {
+    "huggingface": [pytest.mark.model, pytest.mark.slow],
     "llamacpp": [pytest.mark.model],
+    "openai-llamacpp": [pytest.mark.model],
 }

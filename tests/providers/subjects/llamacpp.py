@@ -38,5 +38,7 @@ def embedded(request: pytest.FixtureRequest) -> Iterator[Subject]:
         is_working=is_working,
         samples=True,
         loads=True,
+        calls_tools=True,
+        follows_schemas=True,
     )
     loop.run_blocking(provider.aclose())

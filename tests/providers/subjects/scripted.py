@@ -22,10 +22,12 @@ def scripted(request: pytest.FixtureRequest) -> Iterator[Subject]:
         provider=ScriptedProvider(load_config()),
         model="echo",
         questions=tuple((f"Say {word}", word) for word in ("alpha", "beta", "gamma", "delta")),
-        long=("count-50", "count"),
+        long=("sample-50", "count"),
         endless=("stall-3", "hang"),
         is_working=is_working,
-        samples=False,
+        samples=True,
         loads=False,
+        calls_tools=True,
+        follows_schemas=True,
     )
     assert ScriptedProvider.open_streams == 0

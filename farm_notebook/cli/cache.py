@@ -1,0 +1,48 @@
+"""``farm cache``: what is kept of answers, and forgetting it."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+from rich.filesize import decimal
+
+from farm_notebook.cli.terminal import emit, emit_json
+from farm_notebook.farm import Farm
+
+__all__ = ["clear", "stats"]
+
+
+def stats(*, as_json: bool) -> None:
+    """Write to stdout what is kept.
+
+    Args:
+        as_json: One JSON object of plain figures, rather than lines to read.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    farm = Farm()
+    found, settings = farm.cache_stats(), farm.config.cache
+    if as_json:
+        emit_json({"enabled": settings.enabled, **dataclasses.asdict(found)})
+        return
+    for name, value in (
+        ("answers", f"{found.entries:,}, given {found.hits:,} time{'s' * (found.hits != 1)}"),
+        ("size", f"{decimal(found.file_bytes)} of at most {decimal(settings.max_bytes)}"),
+        ("oldest", "-" if found.oldest_s is None else f"{timedelta(seconds=round(found.oldest_s))} ago"),
+        ("kept for", f"{timedelta(seconds=settings.ttl_s)}"),
+        ("file", found.location),
+        *([] if settings.enabled else [("switched off", "by FARM_CACHE__ENABLED")]),
+    ):
+        emit(f"{name:<14}{value}", end="\n")
+
+
+def clear() -> None:
+    """Forget every answer, and say how many there were.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    count = Farm().cache_clear()
+    emit(f"{count:,} answer{'s' * (count != 1)} forgotten", end="\n")

@@ -1,0 +1,148 @@
+"""Gives the answer that a model gave before, where it would give the same one again.
+
+That is where nothing is left to chance: at temperature 0, or with a seed. Everything else passes untouched,
+and so does a request that says ``cache="off"``. Equal requests under way at the same time share one answer.
+
+An answer is kept under the model that gave it and that model's digest, so that another one's answer, or an
+older one's, is never given for it. It is kept once its finish mark has come, and only where it is whole.
+
+Embeddings do not pass here: they are no stream of events. They are to be kept one text each, under the same
+kind of key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TypeAlias
+
+from farm_notebook.errors import FarmError
+from farm_notebook.pipeline import Handler, Middleware
+from farm_notebook.pipeline.single_flight import SingleFlight
+from farm_notebook.recording import RECORDING_VERSION, dump, load, record, replay
+from farm_notebook.stores import Store
+from farm_notebook.types import (
+    ChatRequest,
+    Event,
+    Finished,
+    ModelRef,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCall,
+)
+
+__all__ = ["Digest", "cache", "is_repeatable"]
+
+DIGEST_WAIT_S = 0.5  # a large file takes longer the first time; then nothing is looked up or kept
+EVENTS_AT_ONCE = 1000  # of a replay, before others on the loop get their turn
+_WHOLE = ("stop", "length", "tool_calls")
+_KEPT = (TextDelta, ReasoningDelta, ToolCall)  # beside the first and the last: progress is not the answer
+
+Digest: TypeAlias = Callable[[ModelRef], Awaitable[str | None]]
+"""The digest or revision of a model, where it can be told."""
+
+
+def is_repeatable(request: ChatRequest) -> bool:
+    """Whether the same request gets the same answer: it is greedy, or its sampling has a seed."""
+    return request.temperature == 0 or request.seed is not None
+
+
+def cache(
+    store: Store,
+    digest: Digest,
+    *,
+    settings: Callable[[str], str] = lambda provider: "",
+    in_pieces: bool = True,
+    flights: SingleFlight[Event] | None = None,
+) -> Middleware:
+    """Look repeatable requests up in ``store``, and keep their answers there.
+
+    Args:
+        store: Where answers are kept.
+        digest: Of the model that is asked, and of the one that answered.
+        settings: From a provider's name to what tells its settings from others, such as its address: the
+            same name may mean another model there.
+        in_pieces: Give a kept answer in the pieces it came in. Who waits for all of it has it sooner without.
+        flights: The requests under way, where several handlers are to share them.
+    """
+    under_way = SingleFlight[Event]() if flights is None else flights
+
+    def key_of(request: ChatRequest, known: str | None) -> str:
+        return f"{RECORDING_VERSION}-{settings(request.ref.provider)}-{request.fingerprint(known)}"
+
+    def wrap(handler: Handler) -> Handler:
+        def cached(request: ChatRequest) -> AsyncGenerator[Event, None]:
+            if request.cache == "off" or not is_repeatable(request):
+                return handler(request)
+            return answered(request)
+
+        async def answered(request: ChatRequest) -> AsyncGenerator[Event, None]:
+            try:
+                known = await _told(digest, request.ref)
+            except TimeoutError:
+                events = handler(request)
+            else:
+                key = key_of(request, known)
+                is_anew = request.cache == "refresh"
+                if not is_anew and (found := _events(await store.get(key), in_pieces)):
+                    for start in range(0, len(found), EVENTS_AT_ONCE):
+                        if start:
+                            await asyncio.sleep(0)
+                        for event in found[start : start + EVENTS_AT_ONCE]:
+                            yield event
+                    return
+                events = under_way.join(key, lambda: kept(request, known), anew=is_anew)
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+
+        async def kept(request: ChatRequest, known: str | None) -> AsyncGenerator[Event, None]:
+            events: list[Event] = []
+            async with aclosing(handler(request)) as asked:
+                async for event in asked:
+                    events.append(event)
+                    yield event
+            if not events or not isinstance(events[-1], Finished) or events[-1].reason not in _WHOLE:
+                return
+            ref = next((event.ref for event in events if isinstance(event, Started)), request.ref)
+            try:
+                told = await _told(digest, ref)
+            except TimeoutError:
+                return
+            if ref != request.ref or known in (None, told):  # or the model was changed under way
+                answer = dump(record(_as_cached(ref, events)))
+                store.put(key_of(replace(request, ref=ref), told), answer)
+
+        return cached
+
+    return wrap
+
+
+def _as_cached(ref: ModelRef, events: Sequence[Event]) -> list[Event]:
+    return [Started(ref, cached=True), *(event for event in events if isinstance(event, _KEPT)), events[-1]]
+
+
+def _events(content: bytes | None, in_pieces: bool) -> list[Event]:
+    """The events of a kept answer; none where it is missing, or damaged, and is to be asked for again."""
+    if content is None:
+        return []
+    try:
+        return replay(load(content), in_pieces=in_pieces)
+    except ValueError:
+        return []
+
+
+async def _told(digest: Digest, ref: ModelRef) -> str | None:
+    """The digest, or ``None`` where it cannot be told; if that matters, the request itself will say why.
+
+    Raises:
+        TimeoutError: It takes longer than anyone should wait for it.
+    """
+    async with asyncio.timeout(DIGEST_WAIT_S):
+        try:
+            return await digest(ref)
+        except (FarmError, OSError):
+            return None

@@ -1,0 +1,150 @@
+"""What is in a model's folder, read without torch: its configuration, and which of its weights may be loaded.
+
+Weights are safetensors or GGUF. A pickle runs code when it is read, and so does a model that brings its own;
+both are refused unless the configuration names the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from farm_notebook.config import HuggingFaceConfig
+from farm_notebook.errors import LoadError
+from farm_notebook.providers.huggingface.source import Source
+
+__all__ = ["Checkpoint", "is_trusted", "read_checkpoint", "read_config", "variable_for"]
+
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+LONGEST_HEADER_BYTES = 100_000_000  # safetensors' own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder that can be loaded.
+
+    Args:
+        folder: Of the files.
+        gguf: The one file that is all of the model.
+        weights: The files of the weights, not empty.
+        size_bytes: Of the weights.
+        tensor_bytes: Of each tensor by its name in the files; empty where they are not safetensors.
+        is_pickled: The weights are to be unpickled.
+    """
+
+    folder: Path
+    gguf: str | None
+    weights: tuple[Path, ...]
+    size_bytes: int
+    tensor_bytes: Mapping[str, int]
+    is_pickled: bool = False
+
+
+def read_checkpoint(source: Source, folder: Path, settings: HuggingFaceConfig) -> Checkpoint:
+    """Look through a model's folder.
+
+    Raises:
+        LoadError: There are no weights, a file is cut off or no such file, or it is not to be read.
+    """
+    if source.gguf is not None:
+        file = folder / source.gguf
+        with file.open("rb") as stream:
+            if stream.read(4) != b"GGUF":
+                raise LoadError(f"{source.name!r} is no GGUF file.")
+        return Checkpoint(folder, source.gguf, (file,), file.stat().st_size, {})
+    read_config(source.name, folder)
+    weights = _safetensors(source.name, folder)
+    if weights:
+        sizes = {name: size for file in weights for name, size in _tensors(file).items()}
+        return Checkpoint(folder, None, weights, _total(weights), sizes)
+    if not any((folder / name).is_file() for name in PICKLED):
+        raise LoadError(f"{source.name!r} has no weights: there is no *.safetensors in {str(folder)!r}.")
+    if not is_trusted(source, settings.pickled_weights):
+        raise LoadError(
+            f"{source.name!r} has pickled weights only, and reading a pickle runs whatever code is in it. "
+            f"If you trust where it comes from, allow it: {variable_for('pickled_weights', source.name)}, "
+            "or huggingface.pickled_weights in the configuration. Safer is to convert it to safetensors."
+        )
+    pickles = tuple(sorted(folder.glob("pytorch_model*.bin")))
+    return Checkpoint(folder, None, pickles, _total(pickles), {}, is_pickled=True)
+
+
+def read_config(name: str, folder: Path) -> dict[str, Any]:
+    """The model's ``config.json``.
+
+    Raises:
+        LoadError: There is none, or it is no JSON object.
+    """
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        if (folder / "adapter_config.json").is_file():
+            raise LoadError(f"{name!r} is an adapter, not a model. Write BASE+{name}.") from None
+        raise LoadError(f"{name!r} is no model of transformers: there is no {str(file)!r}.") from None
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{str(file)!r} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise LoadError(f"{str(file)!r} holds no JSON object.")
+    return config
+
+
+def is_trusted(source: Source, names: frozenset[str]) -> bool:
+    """Whether a model is among those the user allowed something, by the name written or by its place."""
+    places = {source.name, source.repository} | ({str(source.folder)} if source.folder else set())
+    return not places.isdisjoint(names)
+
+
+def variable_for(setting: str, name: str) -> str:
+    """The environment variable, as a shell takes it, that allows one model something."""
+    return f"FARM_HUGGINGFACE__{setting.upper()}='{json.dumps([name])}'"
+
+
+def _safetensors(name: str, folder: Path) -> tuple[Path, ...]:
+    """The files that the index names, or the one that needs none, as transformers looks for them."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return (single,)
+    if not index.is_file():
+        return ()
+    try:
+        files = sorted({folder / file for file in json.loads(index.read_bytes())["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LoadError(f"{str(index)!r} is no index of weights: {error!r}") from error
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise LoadError(f"{name!r} is not whole: {', '.join(missing)} is missing from {str(folder)!r}.")
+    return tuple(files)
+
+
+def _tensors(file: Path) -> dict[str, int]:
+    """The bytes of each tensor, by its name.
+
+    Source: https://huggingface.co/docs/safetensors, "Format": 8 bytes with the length of a JSON header, the
+    header, and the tensors, whose places are given from its end.
+
+    Raises:
+        LoadError: This is no such file, or a part of it is missing.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        try:
+            if not 2 <= length <= min(size, LONGEST_HEADER_BYTES):
+                raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
+            header = json.loads(stream.read(length))
+            ends = {name: tensor["data_offsets"] for name, tensor in header.items() if name != "__metadata__"}
+            whole = 8 + length + max((end for _, end in ends.values()), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LoadError(f"{str(file)!r} is no safetensors file: {error}") from error
+    if size != whole:
+        raise LoadError(
+            f"{str(file)!r} is not whole: it should have {whole:,} bytes and has {size:,}. Fetch it again."
+        )
+    return {name: end - start for name, (start, end) in ends.items()}
+
+
+def _total(files: tuple[Path, ...]) -> int:
+    return sum(file.stat().st_size for file in files)

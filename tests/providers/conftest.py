@@ -1,0 +1,8 @@
+"""Fixtures that the tests of several providers share."""
+
+from __future__ import annotations
+
+from checkpoints import converted_model, tiny_model
+from ollama_bench import make_ollama, ollama_double, ollama_provider
+
+__all__ = ["converted_model", "make_ollama", "ollama_double", "ollama_provider", "tiny_model"]

@@ -1,0 +1,105 @@
+"""OpenAI's protocol: against llama.cpp's own server with the real model, and against the double."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import farside
+import pytest
+from contract import Subject
+from openai_double import KEY, MODEL, running
+from openai_mind import CAPITALS
+
+from farm_notebook import loop
+from farm_notebook.config import load_config
+from farm_notebook.providers.llamacpp.files import ModelFiles
+from farm_notebook.providers.llamacpp.supervisor import ServerSpec, Supervisor
+from farm_notebook.providers.openai.provider import OpenAIProvider
+
+LONG_STORY = "Write a very long story."
+KEY_ENV = "FARM_TEST_ENDPOINT_KEY"
+
+
+@contextmanager
+def double(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    with running() as server, pytest.MonkeyPatch.context() as environment:
+        environment.setenv(KEY_ENV, KEY)
+        make = maker("double", server.url)
+        provider = make()
+
+        async def is_working() -> bool:
+            return server.open_streams > 0
+
+        yield Subject(
+            make=make,
+            provider=provider,
+            model=MODEL,
+            questions=tuple((f"What is the capital of {land}?", city) for land, city in CAPITALS.items()),
+            long=(MODEL, "Tell a story."),
+            endless=(MODEL, "Never end."),
+            is_working=is_working,
+            samples=True,
+            loads=False,
+            calls_tools=True,
+            follows_schemas=True,
+        )
+        loop.run_blocking(provider.aclose())
+
+
+@contextmanager
+def llamacpp_server(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    """llama.cpp has one server for answers and another for embeddings; neither minds a model's name."""
+    path: Path = request.getfixturevalue("embedded_file")
+    children: Callable[[], set[int]] = request.getfixturevalue("llamacpp_children")
+    others = children()
+    supervisor = Supervisor(load_config().llamacpp.start_timeout_s)
+    chats = loop.run_blocking(supervisor.ensure(spec(path, embedding=False)))
+    workers = children() - others
+    embeds = loop.run_blocking(supervisor.ensure(spec(path, embedding=True)))
+    with pytest.MonkeyPatch.context() as environment:
+        for variable, server in ((KEY_ENV, chats), (f"{KEY_ENV}_2", embeds)):
+            environment.setenv(variable, server.headers["Authorization"].removeprefix("Bearer "))
+        make = maker("local", f"{chats.base_url}/v1")
+        provider = make()
+        embedder = maker("local", f"{embeds.base_url}/v1", key_env=f"{KEY_ENV}_2")()
+
+        async def is_working() -> bool:
+            return any([await farside.is_working(pid) for pid in workers])
+
+        yield Subject(
+            make=make,
+            provider=provider,
+            embedder=embedder,
+            model=str(path),
+            questions=tuple((f"What is the capital of {land}?", city) for land, city in CAPITALS.items()),
+            long=(str(path), LONG_STORY),
+            endless=(str(path), LONG_STORY),
+            is_working=is_working,
+            samples=True,
+            loads=False,
+            follows_schemas=True,
+            knows_its_models=False,
+        )
+        for each in (provider, embedder):
+            loop.run_blocking(each.aclose())
+    loop.run_blocking(supervisor.stop_all())
+
+
+def maker(name: str, url: str, *, key_env: str = KEY_ENV) -> Callable[[], OpenAIProvider]:
+    """A function that makes a provider of an endpoint."""
+    config = load_config({"endpoints": {name: {"base_url": url, "api_key_env": key_env}}})
+    return lambda: OpenAIProvider(config, name)
+
+
+def spec(path: Path, *, embedding: bool) -> ServerSpec:
+    settings = load_config().llamacpp
+    return ServerSpec(
+        files=ModelFiles(path),
+        context_tokens=2048,
+        batch_tokens=2048 if embedding else settings.batch_tokens,
+        threads=settings.threads,
+        gpu_layers=settings.gpu_layers,
+        embedding=embedding,
+    )
