@@ -6,8 +6,8 @@ from pathlib import Path
 
 from farm_notebook import loop
 from farm_notebook.config import DEFAULT_MODEL, load_config
-from farm_notebook.models.catalog import lookup
-from farm_notebook.models.fetch import fetch, local_path
+from farm_notebook.weights.catalog import lookup
+from farm_notebook.weights.fetch import fetch, local_path
 
 __all__ = ["EMBEDDED", "embedded_file"]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from farm_notebook import errors, types
+    from farm_notebook import errors, models, types
     from farm_notebook.config import FarmConfig
     from farm_notebook.errors import FarmError
     from farm_notebook.farm import AsyncFarm, Farm
@@ -70,7 +70,7 @@ _HOMES = {
     "register_provider": "providers",
 }
 _CALLS = ("chat", "embed", "generate", "health", "list_models", "stream")
-_SUBMODULES = ("errors", "types")
+_SUBMODULES = ("errors", "models", "types")
 
 __all__ = [
     "AIProvider",
@@ -96,6 +96,7 @@ __all__ = [
     "generate",
     "health",
     "list_models",
+    "models",
     "register_provider",
     "stream",
     "types",

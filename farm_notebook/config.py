@@ -20,8 +20,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from farm_notebook.errors import ConfigError
 
 __all__ = [
-    "CacheConfig",
     "DEFAULT_MODEL",
+    "CacheConfig",
     "DisplayConfig",
     "EndpointConfig",
     "FarmConfig",

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
@@ -187,8 +188,8 @@ class ChatRequest:
         tool_choice: ``auto``, ``none``, ``required``, or the name of the one tool to call.
         reasoning: Whether, or how hard, a model that can think does so before it answers.
         extra: Parameters that only one provider knows, in its own words; they are sent as they are.
-        cache: Whether an answer that is kept may be given: ``refresh`` asks anew and keeps the answer, ``off``
-            does neither. It is about the call and not about the answer, so it is no part of the fingerprint.
+        cache: Whether a kept answer may be given: ``refresh`` asks anew and keeps the answer, ``off`` does
+            neither. It is about the call and not about the answer, so it is no part of the fingerprint.
     """
 
     ref: ModelRef
@@ -228,7 +229,7 @@ class ChatRequest:
         Returns:
             64 hexadecimal digits.
         """
-        fields = {name: getattr(self, name) for name in self.__slots__ if name not in NOT_IN_FINGERPRINT}
+        fields = dict(zip(_FINGERPRINTED, _fingerprinted(self), strict=True))
         fields |= {
             "ref": str(self.ref),
             "messages": [_canonical(message) for message in self.messages],
@@ -238,6 +239,10 @@ class ChatRequest:
         }
         canonical = _CANONICAL_JSON.encode(fields)
         return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
+
+
+_FINGERPRINTED = tuple(name for name in ChatRequest.__slots__ if name not in NOT_IN_FINGERPRINT)
+_fingerprinted = attrgetter(*_FINGERPRINTED)
 
 
 def _plain_tool(tool: Tool) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import pytest
 from farm_notebook import loop
 from farm_notebook.config import load_config
 from farm_notebook.farm import Farm
-from farm_notebook.models.catalog import CATALOG
-from farm_notebook.models.fetch import fetch, local_path
+from farm_notebook.weights.catalog import CATALOG
+from farm_notebook.weights.fetch import fetch, local_path
 
 pytest.register_assert_rewrite("contract")
 

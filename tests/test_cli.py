@@ -19,9 +19,9 @@ import psutil
 import pytest
 
 from farm_notebook.cli import checks, main
-from farm_notebook.models.catalog import CATALOG
 from farm_notebook.providers.llamacpp import provider as llamacpp
 from farm_notebook.types import LoadProgress
+from farm_notebook.weights.catalog import CATALOG
 
 MODEL = next(iter(CATALOG.values()))
 REF = f"llamacpp:{MODEL.name}"

@@ -14,7 +14,7 @@ import pytest
 
 import farm_notebook
 from farm_notebook import farm as farm_module
-from farm_notebook import providers
+from farm_notebook import pool, providers
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import (
     ConfigError,
@@ -109,7 +109,7 @@ class ToyProvider(AIProvider):
 def toy(monkeypatch: pytest.MonkeyPatch) -> type[ToyProvider]:
     """The toy provider, registered for one test."""
     monkeypatch.setattr(providers, "_registered", {})
-    monkeypatch.setattr(farm_module, "_pools", [])
+    monkeypatch.setattr(pool, "_pools", [])
     monkeypatch.setattr(ToyProvider, "made", [])
     assert farm_notebook.register_provider(ToyProvider) is ToyProvider
     return ToyProvider

@@ -22,11 +22,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "sanitize"),
     ("config", "images", "recording", "reply", "tools"),
-    ("providers", "stores", "models", "pipeline"),
+    ("providers", "stores", "weights", "pipeline"),
     ("router",),
     ("request",),
     ("loop",),
+    ("pool",),
     ("farm",),
+    ("models",),
     ("batch", "notebook", "widgets", "server", "testing"),
     ("cli",),
     ("__init__",),
@@ -35,8 +37,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 # Imports within one floor that are written down in docs/architecture.md: who, and from which room.
 EXCEPTIONS = {
     ("pipeline", "stores"),
-    ("providers.huggingface", "models"),
-    ("providers.llamacpp", "models"),
+    ("providers.huggingface", "weights"),
+    ("providers.llamacpp", "weights"),
 }
 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -161,9 +163,9 @@ def rules_broken_by(module: str, source: str, *, is_package: bool = False) -> li
         ("config", "from farm_notebook.reply import Reply"),
         ("pipeline.meter", "from farm_notebook.providers import make_provider"),
         ("pipeline.meter", "from ..providers import make_provider"),
-        ("providers.openai", "from farm_notebook.models import fetch"),
-        ("providers.llamacpp_like", "from farm_notebook.models import fetch"),
-        ("models.fetch", "from farm_notebook.providers.llamacpp import provider"),
+        ("providers.openai", "from farm_notebook.weights import fetch"),
+        ("providers.llamacpp_like", "from farm_notebook.weights import fetch"),
+        ("weights.fetch", "from farm_notebook.providers.llamacpp import provider"),
         ("stores.sqlite", "from farm_notebook.pipeline import cache"),
         ("router", "def f():\n    from farm_notebook.farm import Farm"),
         ("router", "class A:\n    def f(self):\n        if True:\n            import farm_notebook.loop"),
@@ -193,8 +195,8 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
             "pipeline.cache",
             "from farm_notebook.stores import sqlite\nfrom farm_notebook.pipeline import compose",
         ),
-        ("providers.llamacpp.provider", "from farm_notebook.models.fetch import fetch"),
-        ("providers.huggingface", "from farm_notebook.models import gpu"),
+        ("providers.llamacpp.provider", "from farm_notebook.weights.fetch import fetch"),
+        ("providers.huggingface", "from farm_notebook.weights import gpu"),
         ("request", "from farm_notebook import router, config"),
         (
             "router",

@@ -37,6 +37,7 @@ PUBLIC = [
     "generate",
     "health",
     "list_models",
+    "models",
     "register_provider",
     "stream",
     "types",

@@ -14,7 +14,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from datetime import UTC
 from urllib.parse import urlsplit
 
@@ -34,7 +34,15 @@ from farm_notebook.errors import (
 )
 from farm_notebook.providers.http_client import is_loopback, proxy_variables
 
-__all__ = ["connection_error", "public_url", "redact", "redacted", "retry_after_s", "status_error"]
+__all__ = [
+    "body_chunks",
+    "connection_error",
+    "public_url",
+    "redact",
+    "redacted",
+    "retry_after_s",
+    "status_error",
+]
 
 # A shorter key is a stand-in ("EMPTY", "ollama"), and a word that honest messages have too.
 SHORTEST_SECRET = 8
@@ -144,6 +152,15 @@ def connection_error(error: Exception, *, url: str, provider: str, fix: str = ""
             fix += f" The way there is the proxy in {' or '.join(names)}, which may be what does not answer."
         return ProviderConnectionError(f"Nothing answers at {url} ({words}).{fix}", provider=provider)
     return ProviderConnectionError(f"The connection to {url} broke ({words}).", provider=provider)
+
+
+def body_chunks(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """The body of a response while it comes, its content encoding undone.
+
+    Where there is none to undo, past httpx2's decoder, which would be one generator more for each chunk.
+    """
+    is_plain = response.headers.get("content-encoding", "identity").strip().lower() == "identity"
+    return response.aiter_raw() if is_plain else response.aiter_bytes()
 
 
 def public_url(url: str) -> str:

@@ -35,12 +35,12 @@ from farm_notebook.errors import (
     ProviderTimeoutError,
 )
 from farm_notebook.farm import AsyncFarm, Farm
-from farm_notebook.models.catalog import CATALOG
 from farm_notebook.providers.llamacpp.files import ModelFiles
 from farm_notebook.providers.llamacpp.provider import LlamaCppProvider
 from farm_notebook.providers.llamacpp.supervisor import LlamaServer, ServerSpec
 from farm_notebook.reply import Reply
 from farm_notebook.types import ChatRequest, Event, PromptProgress, TextDelta
+from farm_notebook.weights.catalog import CATALOG
 
 pytestmark = [pytest.mark.model, pytest.mark.usefixtures("no_leaks")]
 
@@ -71,7 +71,7 @@ def impatient(embedded_model: str) -> dict[str, Any]:
 
 def server_of(farm: AsyncFarm) -> LlamaServer:
     """The one child of a farm."""
-    provider = farm._providers.get("llamacpp")
+    provider = farm._pool.get("llamacpp")
     assert isinstance(provider, LlamaCppProvider)
     (server,) = provider._supervisor._servers.values()
     return server

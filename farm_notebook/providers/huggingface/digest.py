@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from pathlib import Path
 
-from farm_notebook.models.digest import file_digest
+from farm_notebook.weights.digest import file_digest
 
 __all__ = ["folder_digest"]
 

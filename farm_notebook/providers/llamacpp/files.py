@@ -10,9 +10,9 @@ from pathlib import Path
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import ModelNotFoundError
-from farm_notebook.models.catalog import CATALOG, CatalogModel, lookup
-from farm_notebook.models.digest import file_digest
-from farm_notebook.models.fetch import local_path
+from farm_notebook.weights.catalog import CATALOG, CatalogModel, lookup
+from farm_notebook.weights.digest import file_digest
+from farm_notebook.weights.fetch import local_path
 
 __all__ = ["ModelFiles", "catalog_model", "files_of", "model_digest"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.models.catalog import CATALOG, CatalogModel
-from farm_notebook.models.fetch import is_present, local_path
 from farm_notebook.providers.llamacpp.abilities import ANY_MODEL, Abilities
 from farm_notebook.providers.llamacpp.files import ModelFiles
 from farm_notebook.types import ModelInfo, ModelRef
+from farm_notebook.weights.catalog import CATALOG, CatalogModel
+from farm_notebook.weights.fetch import is_present, local_path
 
 __all__ = ["model_infos"]
 

@@ -12,8 +12,6 @@ import httpx2
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import FarmError, InvalidRequestError, ProviderConnectionError
-from farm_notebook.models.catalog import CATALOG
-from farm_notebook.models.fetch import fetch, is_present, local_path
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.llamacpp.abilities import Abilities, refuse_images
 from farm_notebook.providers.llamacpp.dialect import body_of, longest, with_tool_calls
@@ -33,6 +31,8 @@ from farm_notebook.types import (
     Started,
     Usage,
 )
+from farm_notebook.weights.catalog import CATALOG
+from farm_notebook.weights.fetch import fetch, is_present, local_path
 
 __all__ = ["LlamaCppProvider"]
 

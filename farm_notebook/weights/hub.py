@@ -16,9 +16,10 @@ from pathlib import Path
 import httpx2
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.models.catalog import CatalogModel, HubSource
-from farm_notebook.models.digest import hash_stream
-from farm_notebook.models.staging import (
+from farm_notebook.types import LoadProgress
+from farm_notebook.weights.catalog import CatalogModel, HubSource
+from farm_notebook.weights.digest import hash_stream
+from farm_notebook.weights.staging import (
     POLL_S,
     BadFileError,
     Count,
@@ -33,7 +34,6 @@ from farm_notebook.models.staging import (
     part_path,
     require_space,
 )
-from farm_notebook.types import LoadProgress
 
 __all__ = ["from_hub"]
 

@@ -11,7 +11,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from farm_notebook.config import FarmConfig, load_config
-from farm_notebook.models import hub as hub_source
+from farm_notebook.weights import hub as hub_source
 
 pytest.register_assert_rewrite(f"{__package__}.fake_model")
 

@@ -16,10 +16,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.models import wheel as wheel_source
-from farm_notebook.models.catalog import lookup
-from farm_notebook.models.fetch import fetch, is_present, local_path
 from farm_notebook.types import LoadProgress
+from farm_notebook.weights import wheel as wheel_source
+from farm_notebook.weights.catalog import lookup
+from farm_notebook.weights.fetch import fetch, is_present, local_path
 
 from .fake_model import (
     CONTENT,

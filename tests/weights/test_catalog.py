@@ -7,7 +7,7 @@ import re
 import pytest
 
 from farm_notebook.errors import ModelNotFoundError
-from farm_notebook.models.catalog import CATALOG, lookup
+from farm_notebook.weights.catalog import CATALOG, lookup
 
 
 @pytest.mark.parametrize("name", sorted(CATALOG))

@@ -14,8 +14,8 @@ from typing import IO
 
 import pytest
 
-from farm_notebook.models import digest
-from farm_notebook.models.digest import file_digest, hash_stream
+from farm_notebook.weights import digest
+from farm_notebook.weights.digest import file_digest, hash_stream
 
 
 @pytest.fixture
