@@ -101,6 +101,12 @@ class Kernel:
     ) -> None:
         self._stop()
 
+    @property
+    def heartbeat_url(self) -> str:
+        """Where the kernel answers pings."""
+        info = self._client.get_connection_info()
+        return f"{info['transport']}://{info['ip']}:{info['hb_port']}"
+
     def execute(self, code: str, **expressions: str) -> Cell:
         """Run a cell and take everything it sends until it is idle.
 

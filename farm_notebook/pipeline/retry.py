@@ -15,6 +15,7 @@ from contextlib import aclosing
 
 from farm_notebook.config import RetryConfig
 from farm_notebook.errors import (
+    BackendCrashedError,
     IncompleteStreamError,
     ProviderConnectionError,
     ProviderError,
@@ -43,6 +44,8 @@ def is_worth_retrying(error: ProviderError) -> bool:
     """Whether the same request may succeed a moment later."""
     if isinstance(error, ProviderTimeoutError):
         return error.timer == "connect"  # the others have waited long enough
+    if isinstance(error, BackendCrashedError):
+        return False  # what took a local model down may do so again; and it may be the user who unloads it
     if isinstance(error, RateLimitedError | ProviderConnectionError | IncompleteStreamError):
         return True
     return type(error) is ProviderError and (

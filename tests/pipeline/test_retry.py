@@ -186,7 +186,7 @@ async def test_leaving_while_it_waits_closes_the_attempt() -> None:
         (ProviderError("x"), False),
         (RateLimitedError("x", status=429), True),
         (ProviderConnectionError("x"), True),
-        (BackendCrashedError("x"), True),
+        (BackendCrashedError("x"), False),
         (IncompleteStreamError("x"), True),
         (ProviderTimeoutError("x", timer="connect"), True),
         (ProviderTimeoutError("x", timer="first event"), False),

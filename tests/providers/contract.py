@@ -36,7 +36,7 @@ from farm_notebook.types import (
 
 P = ParamSpec("P")
 
-LET_GO_S = 3.0
+LET_GO_S = 5.0
 WEATHER = Tool(
     "get_weather",
     "The weather in a city.",
@@ -115,6 +115,7 @@ class Subject:
         while await self.is_working():
             if time.monotonic() > give_up_at:
                 return False
+            await asyncio.sleep(0.01)  # also lets a far side in this process have the interpreter
         return True
 
 

@@ -88,8 +88,8 @@ class Watch:
 
     def __init__(self, farm: AsyncFarm, monkeypatch: pytest.MonkeyPatch) -> None:
         self.events: list[Event] = []
-        self._handler = farm._handler
-        monkeypatch.setattr(farm, "_handler", self._watched)
+        self._handler = farm._whole_handler  # which answers ``chat``
+        monkeypatch.setattr(farm, "_whole_handler", self._watched)
 
     async def _watched(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         async with contextlib.aclosing(self._handler(request)) as events:

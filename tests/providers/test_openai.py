@@ -726,7 +726,7 @@ async def test_a_provider_closed_under_a_request_says_so(make: Make) -> None:
         assert isinstance(await anext(events), Started)
         sdk = await provider._client.ready()
         await sdk.close()
-        with pytest.raises(ProviderConnectionError, match="was closed before double:double-1 was asked"):
+        with pytest.raises(ProviderError, match="was closed before double:double-1 was asked"):
             await anext(events)
     await provider.aclose()
     assert (await provider.chat(ask())).text == "hello there"

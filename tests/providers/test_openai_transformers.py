@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -32,9 +34,7 @@ QUESTION = "What is the capital of Japan?"
 @pytest.fixture(scope="module")
 def server(converted_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """The server's address and its process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = lasting_port()
     cache = tmp_path_factory.mktemp("hub")  # it lists what is there, and breaks where there is nothing
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     program = str(Path(sys.executable).with_name("transformers"))
@@ -54,6 +54,15 @@ def server(converted_model: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     finally:
         process.kill()
         process.wait()
+
+
+def lasting_port() -> int:
+    """One that is free, and that the system gives to nobody until a slow server takes it."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("all ports are taken")
 
 
 def is_up(port: int) -> bool:

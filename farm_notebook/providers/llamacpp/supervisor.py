@@ -23,7 +23,7 @@ from farm_notebook.errors import (
     BackendCrashedError,
     LoadError,
     MissingExtraError,
-    ProviderConnectionError,
+    ProviderError,
     ProviderTimeoutError,
 )
 from farm_notebook.providers.llamacpp.abilities import Abilities
@@ -240,7 +240,7 @@ class Supervisor:
         """The child for a spec, started if need be; concurrent callers share one start.
 
         Raises:
-            ProviderConnectionError: The farm was closed before the child was up.
+            ProviderError: The farm was closed before the child was up.
         """
         async with self._start_locks.setdefault(spec, asyncio.Lock()):
             if server := self.running(spec):
@@ -280,7 +280,7 @@ class Supervisor:
 
     def _require_open(self, spec: ServerSpec) -> None:
         if self._is_closed:
-            raise ProviderConnectionError(
+            raise ProviderError(
                 f"The farm was closed before {spec.files.name} was loaded. Make the call again.",
                 provider=PROVIDER,
             )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import cached_property
 from typing import Any, Literal
 
 import httpx2
@@ -26,6 +27,8 @@ Method = Literal["GET", "POST", "DELETE"]
 PROVIDER = "ollama"
 LOOK_S = 30.0  # what a server has in memory or in its index, it tells at once or not at all
 _QUOTED_CHARACTERS = 200
+# A compressing proxy would hold back what the model says until it is worth a block.
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
 class OllamaClient:
@@ -38,8 +41,9 @@ class OllamaClient:
     def __init__(self, config: FarmConfig) -> None:
         self._config = config
         self._client: httpx2.AsyncClient | None = None
+        self._urls: dict[str, httpx2.URL] = {}
 
-    @property
+    @cached_property
     def address(self) -> Address:
         """Where the server is.
 
@@ -96,10 +100,11 @@ class OllamaClient:
         ref = ModelRef(PROVIDER, body["model"])
         with self._typed():
             async with self._http.stream(
-                "POST", self.address.url + path, content=json.dumps(body), headers=self._headers()
+                "POST", self._url(path), content=json.dumps(body), headers=self._headers()
             ) as response:
                 await self._check(response, ref)
-                yield body_chunks(response)
+                async with aclosing(body_chunks(response)) as chunks:
+                    yield chunks
 
     def explain(self, body: Any, ref: ModelRef) -> FarmError:
         """The typed error for an error inside a stream."""
@@ -116,7 +121,7 @@ class OllamaClient:
     ) -> dict[str, Any]:
         timeout = httpx2.Timeout(timeout_s, connect=self._config.timeouts.connect_s)
         content = None if body is None else json.dumps(body)
-        url = self.address.url + path
+        url = self._url(path)
         with self._typed():
             async with self._http.stream(
                 method, url, content=content, headers=self._headers(), timeout=timeout
@@ -170,14 +175,21 @@ class OllamaClient:
             self._client = make_client(
                 httpx2.AsyncClient,
                 self.address.url,
+                headers=_HEADERS,
                 timeout=httpx2.Timeout(None, connect=self._config.timeouts.connect_s),
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
             )
         return self._client
 
+    def _url(self, path: str) -> httpx2.URL:
+        """Where a call of the API is; parsed once, for that is half the work of making a request."""
+        if path not in self._urls:
+            self._urls[path] = httpx2.URL(self.address.url + path)
+        return self._urls[path]
+
     def _headers(self) -> dict[str, str]:
-        # A compressing proxy would hold back what the model says until it is worth a block.
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        """What is of this request alone: the key as it is now."""
+        headers: dict[str, str] = {}
         for key in self._secrets():
             if not (key.isascii() and key.isprintable()):
                 raise AuthenticationError(

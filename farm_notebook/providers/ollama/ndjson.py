@@ -24,16 +24,14 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The lines that this chunk completed, in order; empty ones are left out."""
-        head, newline, tail = chunk.rpartition(b"\n")
-        if not newline:
-            self._line.append(chunk)
-            return []
-        if self._line:
-            head = b"".join((*self._line, head))
+        lines = chunk.split(b"\n")
+        tail = lines.pop()
+        if lines and self._line:
+            lines[0] = b"".join((*self._line, lines[0]))
             self._line.clear()
         if tail:
             self._line.append(tail)
-        return [line for line in head.split(b"\n") if line.strip()]
+        return list(filter(bytes.strip, lines))
 
     def end(self) -> list[bytes]:
         """The last line, where it has no line end and counts all the same.

@@ -92,23 +92,21 @@ class _Answer:
 
     def take(self, lines: Iterable[bytes]) -> list[Event]:
         """The events of some lines; what stops them is in ``error`` or ``finished`` afterwards."""
-        self._events = []
-        for line in lines:
-            try:
+        line = b""
+        try:
+            for line in lines:
                 self._take(from_json(line))
-            except FarmError as error:
-                self.error = error
-                break
-            except ValueError:
-                self.error = self._odd("a line that is not JSON", line)
-                break
-            except (AttributeError, KeyError, TypeError):  # JSON, but not the protocol's: a proxy's, say
-                self.error = self._odd("a line of an unknown shape", line)
-                break
-            if self.finished is not None:
-                break
+                if self.finished is not None:
+                    break
+        except FarmError as error:
+            self.error = error
+        except ValueError:
+            self.error = self._odd("a line that is not JSON", line)
+        except (AttributeError, KeyError, TypeError):  # JSON, but not the protocol's: a proxy's, say
+            self.error = self._odd("a line of an unknown shape", line)
         self._join()
-        return self._events
+        events, self._events = self._events, []
+        return events
 
     def _take(self, line: Any) -> None:
         """Read one line. The hot path: once for each token."""

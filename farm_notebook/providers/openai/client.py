@@ -21,7 +21,6 @@ from farm_notebook.errors import (
     FarmError,
     InvalidRequestError,
     MissingExtraError,
-    ProviderConnectionError,
     ProviderError,
 )
 from farm_notebook.providers.http import connection_error, redact
@@ -154,7 +153,7 @@ class EndpointClient:
                 if not sdk.is_closed():
                     raise
                 message = f"The farm was closed before {ref} was asked. Make the call again."
-                raise ProviderConnectionError(message, provider=self.provider) from error
+                raise ProviderError(message, provider=self.provider) from error
             except APIStatusError as error:
                 raise status_failure(error.response, ref, self.endpoint) from None
             self._keeps_connections |= response.headers.get("server") != _CLOSES_STREAMS
