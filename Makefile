@@ -26,7 +26,7 @@ model:
 demo: install-kernel ## install, fetch the embedded model (98 MB), run the quickstart and print its answers
 	@$(MAKE) model
 	@echo "==> running notebooks/quickstart.ipynb"
-	@$(PY) scripts/run_notebook.py notebooks/quickstart.ipynb build/quickstart.ipynb
+	@FARM_CACHE__ENABLED=0 $(PY) scripts/run_notebook.py notebooks/quickstart.ipynb build/quickstart.ipynb
 
 lab: install-lab ## open the notebooks in JupyterLab
 	@echo "==> opening notebooks/quickstart.ipynb in JupyterLab; Ctrl-C ends it"

@@ -40,7 +40,11 @@ def lab(
     chromium_path: str, embedded_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LabServer]:
     """A real JupyterLab on a free loopback port; of this machine it shares the fetched models only."""
-    environment = {"FARM_CACHE_DIR": str(load_config().cache_dir), "FARM_OFFLINE": "1"}
+    environment = {
+        "FARM_CACHE_DIR": str(load_config().cache_dir),
+        "FARM_CACHE__ENABLED": "0",  # what an earlier run was answered is not what the page shall show
+        "FARM_OFFLINE": "1",
+    }
     with LabServer(tmp_path_factory.mktemp("lab"), environment).running() as server:
         yield server
 
