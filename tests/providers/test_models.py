@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +57,46 @@ async def test_a_coroutine_leases_from_its_own_loop(tiny_model: Path) -> None:
     async with core.lease() as model:
         assert model.tokenizer.vocab_size > 0
     assert await asyncio.wait_for(core.unload(), 30)
+
+
+def test_without_their_extras_providers_are_listed_as_not_well_and_break_nothing(tmp_path: Path) -> None:
+    """The base install has neither torch nor transformers, huggingface_hub or openai."""
+    code = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('torch', 'transformers', 'huggingface_hub', 'openai'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "import importlib.util\n"
+        "found = importlib.util.find_spec\n"
+        "def find_spec(name, package=None):\n"
+        "    try:\n"
+        "        return found(name, package)\n"
+        "    except ModuleNotFoundError:\n"
+        "        return None\n"
+        "importlib.util.find_spec = find_spec\n"
+        "from farm_notebook import Farm\n"
+        "farm = Farm()\n"
+        "assert 'llamacpp:smollm2:135m' in {str(info.ref) for info in farm.list_models()}\n"
+        "fixes = {status.name: status.fix for status in farm.health() if not status.healthy}\n"
+        "assert 'farm-notebook[huggingface]' in fixes['huggingface']\n"
+        "try:\n"
+        "    farm.chat('a', model='huggingface:owner/name')\n"
+        "except ImportError as error:\n"
+        "    assert 'farm-notebook[huggingface]' in str(error)\n"
+        "else:\n"
+        "    raise AssertionError('it answered')\n"
+        "try:\n"
+        "    farm.chat('a', model='openai:gpt')\n"
+        "except ImportError as error:\n"
+        "    assert 'farm-notebook[openai]' in str(error)\n"
+        "else:\n"
+        "    raise AssertionError('it answered')\n"
+        "print('fine')\n"
+    )
+    environment = os.environ | {"OPENAI_API_KEY": "x", "FARM_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("fine\n", "")

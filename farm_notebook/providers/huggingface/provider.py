@@ -115,6 +115,8 @@ class HuggingFaceProvider(AIProvider):
         return Embeddings(tuple(vectors), ModelRef(self.name, model), Usage(input_tokens=tokens or None))
 
     async def list_models(self) -> list[ModelInfo]:
+        if runtime.missing_packages():
+            return []
         infos = {}
         for cached in await asyncio.to_thread(lambda: list(hub.cached_models())):
             infos[cached.repository] = ModelInfo(
