@@ -122,7 +122,7 @@ class AsyncFarm:
         """A model in this process, loaded if need be: ``async with farm.lease("huggingface:./ckpt") as m``.
 
         Yields:
-            What its provider gives of it; of ``huggingface`` a ``LoadedModel`` with ``module`` and
+            What its provider gives of it; of ``huggingface`` a ``LeasedModel`` with ``module`` and
             ``tokenizer``. After the block it must not be used.
 
         Raises:
