@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from farm_notebook import loop
-from farm_notebook.config import DEFAULT_MODEL, load_config
+from farm_notebook.config import EMBEDDED_MODEL, load_config
 from farm_notebook.weights.catalog import lookup
 from farm_notebook.weights.fetch import fetch, local_path
 
 __all__ = ["EMBEDDED", "embedded_file"]
 
-EMBEDDED = DEFAULT_MODEL
+EMBEDDED = EMBEDDED_MODEL
 
 
 def embedded_file() -> Path:

@@ -9,9 +9,13 @@
     ├── FetchError (OSError)                  a model file could not be brought here whole
     ├── LoadError (RuntimeError)              a model file is here but does not load
     ├── InterruptedReply                      the user stopped the answer
+    ├── BudgetExceededError (RuntimeError)    the request would cost more than the user wants to spend
     └── ProviderError (RuntimeError)          what a provider answered instead of an answer
         ├── AuthenticationError (PermissionError)
         ├── RateLimitedError
+        │   └── LimitReachedError             a limit of ours, and it would take too long to wait for it
+        ├── BreakerOpenError                  it failed so often that it is left alone for a while
+        ├── NoTargetAnsweredError (ExceptionGroup)  every model that may answer failed
         ├── QuotaExceededError                waiting does not help: the account is used up
         ├── ContextLengthError (ValueError)
         ├── UnsupportedParameterError (ValueError)
@@ -28,12 +32,15 @@ had already delivered when it failed is in ``ProviderError.partial_text``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
 __all__ = [
     "AuthenticationError",
     "BackendCrashedError",
+    "BreakerOpenError",
+    "BudgetExceededError",
     "ConfigError",
     "ContentRefusedError",
     "ContextLengthError",
@@ -42,9 +49,11 @@ __all__ = [
     "IncompleteStreamError",
     "InterruptedReply",
     "InvalidRequestError",
+    "LimitReachedError",
     "LoadError",
     "MissingExtraError",
     "ModelNotFoundError",
+    "NoTargetAnsweredError",
     "OutOfMemoryError",
     "ProviderConnectionError",
     "ProviderError",
@@ -95,6 +104,23 @@ class InterruptedReply(FarmError):
     """The user stopped the answer; what had arrived is kept in the ``Reply``."""
 
 
+class BudgetExceededError(FarmError, RuntimeError):
+    """The request may cost more than what is left of a budget; nothing was sent.
+
+    Args:
+        message: One sentence for the user.
+        budget: The setting that holds the budget, e.g. ``budget.cost_per_day``.
+    """
+
+    def __init__(self, message: str, *, budget: str) -> None:
+        super().__init__(message)
+        self.budget = budget
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is copied and pickled: without the budget it cannot be made."""
+        return partial(type(self), budget=self.budget), self.args, self.__dict__
+
+
 class ProviderError(FarmError, RuntimeError):
     """A provider answered with an error, or did not answer.
 
@@ -128,6 +154,42 @@ class AuthenticationError(ProviderError, PermissionError):
 
 class RateLimitedError(ProviderError):
     """Too many requests; ``retry_after_s`` is what the provider asked to wait, if it said."""
+
+
+class LimitReachedError(RateLimitedError):
+    """A limit that the user set would make the request wait longer than it may; nothing was sent."""
+
+
+class BreakerOpenError(ProviderError):
+    """The provider failed so often that it is left alone for ``retry_after_s`` seconds; nothing was sent."""
+
+
+class NoTargetAnsweredError(ProviderError, ExceptionGroup[FarmError]):
+    """Every model that may answer failed; ``exceptions`` are the causes, in the order they were asked.
+
+    Args:
+        message: One sentence for the user, which names each target with its cause.
+        causes: What each raised; at least one.
+        provider: Of the first target.
+    """
+
+    def __new__(
+        cls, message: str, causes: Sequence[FarmError], *, provider: str = ""
+    ) -> NoTargetAnsweredError:
+        return ExceptionGroup.__new__(cls, message, list(causes))
+
+    def __init__(self, message: str, causes: Sequence[FarmError], *, provider: str = "") -> None:
+        super().__init__(message, provider=provider)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is copied and pickled: without the causes it cannot be made."""
+        return type(self), (self.message, self.exceptions), self.__dict__
+
+    def derive(self, causes: Sequence[FarmError]) -> NoTargetAnsweredError:  # type: ignore[override]
+        return type(self)(self.message, causes, provider=self.provider)
 
 
 class QuotaExceededError(ProviderError):

@@ -16,10 +16,12 @@ from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
+    "Balance",
     "CacheUse",
     "Capability",
     "ChatMessage",
     "ChatRequest",
+    "Deployment",
     "Embeddings",
     "Event",
     "FinishReason",
@@ -32,11 +34,15 @@ __all__ = [
     "ModelRef",
     "PromptProgress",
     "ProviderStatus",
+    "Queued",
     "ReasoningDelta",
     "ReasoningEffort",
     "RequestKind",
+    "Rerouted",
     "Retrying",
     "Role",
+    "Route",
+    "Routed",
     "Started",
     "TextDelta",
     "Timings",
@@ -52,10 +58,11 @@ LoadStage = Literal["fetch", "verify", "load"]
 ReasoningEffort = Literal["off", "on", "low", "medium", "high"]
 ImageType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
 CacheUse = Literal["use", "refresh", "off"]
+Balance = Literal["weighted", "least_busy"]
 Capability = Literal["chat", "completion", "embedding", "tools", "vision", "reasoning"]
 
-FINGERPRINT_VERSION = 2
-NOT_IN_FINGERPRINT = ("cache",)
+FINGERPRINT_VERSION = 3
+NOT_IN_FINGERPRINT = ("cache", "route")
 _CANONICAL_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=dict)
 PARAMETERS = (
     "temperature",
@@ -170,6 +177,42 @@ class ChatMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployment:
+    """One of several places that serve the same model.
+
+    Args:
+        ref: How it is asked there.
+        weight: Its share of the requests, beside the weights of the others.
+    """
+
+    ref: ModelRef
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the model of a request was found, and who else may answer it.
+
+    Args:
+        name: What the user wrote; empty where nothing was.
+        reason: Why that is the model, in words for the user.
+        deployments: Places of equal standing, one of which is chosen for each request.
+        balance: How it is chosen: by weight alone, or where the fewest requests are under way.
+        alternates: Models to ask in turn where the first says nothing but an error.
+        needs: What a model must be able to do for this request.
+        context_tokens: The smallest context window that will do; ``None`` where any will.
+    """
+
+    name: str = ""
+    reason: str = ""
+    deployments: tuple[Deployment, ...] = ()
+    balance: Balance = "weighted"
+    alternates: tuple[ModelRef, ...] = ()
+    needs: frozenset[Capability] = frozenset()
+    context_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One effective request: what is asked, of which model, with which sampling.
 
@@ -190,6 +233,9 @@ class ChatRequest:
         extra: Parameters that only one provider knows, in its own words; they are sent as they are.
         cache: Whether a kept answer may be given: ``refresh`` asks anew and keeps the answer, ``off`` does
             neither. It is about the call and not about the answer, so it is no part of the fingerprint.
+        sample: Which of several answers to one question this is. It is not sent; it tells kept answers apart,
+            and makes those that are left to chance worth keeping.
+        route: How ``ref`` was found and who may stand in for it; no part of the fingerprint either.
     """
 
     ref: ModelRef
@@ -206,6 +252,8 @@ class ChatRequest:
     reasoning: ReasoningEffort | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     cache: CacheUse = "use"
+    sample: int | None = None
+    route: Route = Route()
 
     def parameters(self) -> dict[str, Any]:
         """The parameters that were set, by name, as JSON values; what was left to the provider is absent."""
@@ -276,20 +324,24 @@ class Timings:
     """Wall-clock seconds of one request, measured where the caller waits.
 
     Args:
+        queue_s: Waiting for a limit of ours before the request was sent.
         load_s: Fetching and loading the model before the request was sent.
         first_token_s: From sending the request to its first text or reasoning.
         total_s: From the call to the last event, loading included.
         tokens_per_s: Output tokens after the first, over the time after the first.
     """
 
+    queue_s: float = 0.0
     load_s: float = 0.0
     first_token_s: float | None = None
     total_s: float = 0.0
     tokens_per_s: float | None = None
 
 
-# Stream events. A stream is LoadProgress*, Started, (Retrying | PromptProgress | LoadProgress)*,
+# Stream events. A stream is (Routed | Queued | Rerouted | LoadProgress)*, Started,
+# (Queued | Rerouted | Retrying | PromptProgress | LoadProgress | Started)*,
 # (TextDelta | ReasoningDelta | ToolCall)*, Finished; one that ends without Finished did not succeed.
+# Where there is more than one Started, the last one tells who answers.
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +359,32 @@ class Started:
 
     ref: ModelRef
     cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A model was chosen where the user named none, or one of several; told once a model and reason."""
+
+    ref: ModelRef
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The request waits, for about ``wait_s`` seconds, until a limit of ours lets it pass."""
+
+    ref: ModelRef
+    limit: str
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rerouted:
+    """``source`` could not answer because of ``problem``, so ``target`` is asked; nothing was said so far."""
+
+    source: ModelRef
+    target: ModelRef
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,10 +425,21 @@ class Finished:
     reason: FinishReason
     usage: Usage = Usage()
     timings: Timings = Timings()
+    cost: float | None = None  # US dollars; 0 for what was kept or runs here, None where no price is known
 
 
 Event: TypeAlias = (
-    LoadProgress | Started | Retrying | PromptProgress | TextDelta | ReasoningDelta | ToolCall | Finished
+    LoadProgress
+    | Routed
+    | Queued
+    | Started
+    | Rerouted
+    | Retrying
+    | PromptProgress
+    | TextDelta
+    | ReasoningDelta
+    | ToolCall
+    | Finished
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from farm_notebook.config import DEFAULT_MODEL, FarmConfig, load_config
+from farm_notebook.config import EMBEDDED_MODEL, FarmConfig, load_config
 from farm_notebook.errors import InvalidRequestError, ModelNotFoundError, UnknownProviderError
 from farm_notebook.farm import Farm
 from farm_notebook.providers import provider_names
@@ -52,7 +52,7 @@ def test_no_name_is_the_configured_model(config: FarmConfig) -> None:
 
 
 def test_the_default_configuration_names_a_model_that_resolves() -> None:
-    assert str(resolve(None, FarmConfig(model=DEFAULT_MODEL))) == DEFAULT_MODEL
+    assert str(resolve(None, FarmConfig(model=EMBEDDED_MODEL))) == EMBEDDED_MODEL
 
 
 def test_a_bare_word_is_a_model_of_the_configured_models_provider() -> None:

@@ -6,13 +6,20 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from farm_notebook import errors
-from farm_notebook.errors import FarmError, ProviderError, ProviderTimeoutError
+from farm_notebook.errors import (
+    BudgetExceededError,
+    FarmError,
+    NoTargetAnsweredError,
+    ProviderError,
+    ProviderTimeoutError,
+)
 from farm_notebook.pipeline.single_flight import SingleFlight
 
 Start = Callable[[], AsyncGenerator[int, None]]
@@ -221,13 +228,19 @@ async def test_each_gets_an_error_of_its_own_that_does_not_grow(
     assert max(depths[1:]) <= depths[0]
 
 
+MORE: dict[type[FarmError], dict[str, Any]] = {  # what a class cannot be made without
+    BudgetExceededError: {"budget": "budget.cost_per_day"},
+    NoTargetAnsweredError: {"causes": [ProviderError("broken")]},
+    ProviderTimeoutError: {"timer": "idle"},
+}
+
+
 def every_error() -> list[FarmError]:
     made: list[FarmError] = []
     for name in errors.__all__:
         kind = getattr(errors, name)
         if isinstance(kind, type) and issubclass(kind, FarmError):
-            extra = {"timer": "idle"} if kind is ProviderTimeoutError else {}
-            made.append(kind("what happened", **extra))
+            made.append(kind("what happened", **MORE.get(kind, {})))
     return made
 
 

@@ -23,6 +23,8 @@ class GrowingLayer(DynamicLayer):
     windows of sliding attention are left to the attention mask, so that every layer has the same columns.
     """
 
+    dtype: torch.dtype  # read by transformers before 5.24
+
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         super().lazy_initialization(key_states, value_states)
         self._buffers = key_states[:, :, :0], value_states[:, :, :0]

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Generic, TypeAlias, TypeVar
 
 from farm_notebook.providers.huggingface.work import Halt, Work
-from farm_notebook.types import LoadProgress
+from farm_notebook.types import LoadProgress, LoadStage
 
 __all__ = ["Job", "Tell"]
 
@@ -25,20 +25,26 @@ class Job(Generic[T]):
     """
 
     def __init__(self, call: Callable[[Halt, Tell], T]) -> None:
-        self.progress: LoadProgress | None = None
+        self._furthest: dict[LoadStage, LoadProgress] = {}  # in the order of the stages
         self._waiting = 0
         self.work = Work(lambda halt: call(halt, self._tell))
 
     async def follow(self) -> AsyncGenerator[LoadProgress, None]:
-        """Wait for its end, which may be an error of its own; the result is in ``work.done``."""
+        """Wait for its end, which may be an error of its own; the result is in ``work.done``.
+
+        Yields:
+            How far each stage is; the end of each, however soon the next one began.
+        """
         done = self.work.done
         self._waiting += 1
         try:
-            shown = None
+            shown: dict[LoadStage, LoadProgress] = {}
             while not done.done():
                 await asyncio.wait([done], timeout=POLL_S)
-                if self.progress is not None and self.progress != shown:
-                    yield (shown := self.progress)
+                for stage, progress in tuple(self._furthest.items()):
+                    if shown.get(stage) != progress:
+                        shown[stage] = progress
+                        yield progress
             await done
         finally:
             self._waiting -= 1
@@ -47,6 +53,6 @@ class Job(Generic[T]):
 
     def _tell(self, progress: LoadProgress) -> None:
         """What is told never goes back within a stage: several files may arrive at once."""
-        last = self.progress
-        if last is None or last.stage != progress.stage or last.completed_bytes < progress.completed_bytes:
-            self.progress = progress
+        last = self._furthest.get(progress.stage)
+        if last is None or last.completed_bytes < progress.completed_bytes:
+            self._furthest[progress.stage] = progress
