@@ -136,9 +136,9 @@ class AsyncFarm:
         finally:
             await loop.run(_left(held))
 
-    async def digest(self, request: ChatRequest) -> str | None:
-        """The file digest or revision of the model a request names."""
-        return await loop.run(self._pool.digest(request.ref))
+    async def digest(self, ref: ModelRef) -> str | None:
+        """The file digest or revision of a model."""
+        return await loop.run(self._pool.digest(ref))
 
     async def cache_stats(self) -> StoreStats:
         """What is kept of answers, by all farms of this user.
@@ -189,7 +189,7 @@ class AsyncFarm:
             error.partial_text = error.partial_text or builder.text
             raise
         with suppress(FarmError):  # an answer is not lost because its model's digest cannot be told
-            builder.digest = await self.digest(request)
+            builder.digest = await self.digest(builder.ref)
         return builder.build()
 
     async def _progress(

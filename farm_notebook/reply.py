@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from farm_notebook.errors import IncompleteStreamError
@@ -16,6 +17,8 @@ from farm_notebook.types import (
     FinishReason,
     ModelRef,
     ReasoningDelta,
+    Rerouted,
+    Routed,
     Started,
     TextDelta,
     Timings,
@@ -41,6 +44,9 @@ class Reply:
         usage: Tokens, as the provider counted them.
         timings: Wall-clock seconds.
         cached: Whether no model had to be asked.
+        cost: US dollars; 0 for what was kept or runs on this machine, ``None`` where no price is known.
+        routed: Why this model was asked, where the request named none or one of several.
+        rerouted: Who was asked before and could not answer, with the reason.
         fingerprint: SHA-256 of the request and the model's digest.
         digest: The model's file digest or revision, where known.
         parameters: The sampling parameters that were set.
@@ -54,6 +60,9 @@ class Reply:
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     cached: bool = False
+    cost: float | None = None
+    routed: str = ""
+    rerouted: tuple[Rerouted, ...] = ()
     fingerprint: str = ""
     digest: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -92,12 +101,14 @@ class Reply:
 
     @property
     def footer(self) -> str:
-        """Model, calls, tokens, time to first token and tokens/s in one line; what is unknown is left out."""
-        facts = [str(self.ref)]
+        """Model, calls, tokens, cost, time to first token and tokens/s in one line; without what is unknown."""
+        facts = [str(self.ref), *(f"instead of {each.source} ({each.problem})" for each in self.rerouted)]
         if self.tool_calls:
             facts.append(f"calls {', '.join(call.name for call in self.tool_calls)}")
         if self.usage.output_tokens is not None:
             facts.append(f"{self.usage.output_tokens:,} token{'s' * (self.usage.output_tokens != 1)}")
+        if self.cost:
+            facts.append(f"${self.cost:.{_decimals(self.cost)}f}")
         if self.cached:
             facts.append("cached")  # the timings are those of a look-up
         else:
@@ -128,6 +139,9 @@ class Reply:
             },
             "finish_reason": self.finish_reason,
             "cached": self.cached,
+            "cost": self.cost,
+            "routed": self.routed,
+            "rerouted": [{"model": str(each.source), "problem": each.problem} for each in self.rerouted],
             "fingerprint": self.fingerprint,
         }
 
@@ -163,6 +177,8 @@ class ReplyBuilder:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._tool_calls: list[ToolCall] = []
+        self._routed = ""
+        self._rerouted: list[Rerouted] = []
         self._started: Started | None = None
         self._finished: Finished | None = None
 
@@ -176,6 +192,10 @@ class ReplyBuilder:
                 self._reasoning.append(text)
             case ToolCall():
                 self._tool_calls.append(event)
+            case Routed(_, reason):
+                self._routed = reason
+            case Rerouted():
+                self._rerouted.append(event)
             case Started():
                 self._started = event
             case Finished():
@@ -187,6 +207,11 @@ class ReplyBuilder:
     def text(self) -> str:
         """The answer so far."""
         return "".join(self._text)
+
+    @property
+    def ref(self) -> ModelRef:
+        """The model that answers, as far as is known: before it started, the one that was asked."""
+        return self._started.ref if self._started else self.request.ref
 
     @property
     def is_empty(self) -> bool:
@@ -213,7 +238,8 @@ class ReplyBuilder:
         return self._reply(Finished(reason))
 
     def _reply(self, finished: Finished) -> Reply:
-        ref = self._started.ref if self._started else self.request.ref
+        ref = self.ref
+        asked = self.request if ref == self.request.ref else replace(self.request, ref=ref)
         return Reply(
             text=self.text,
             reasoning="".join(self._reasoning),
@@ -223,7 +249,19 @@ class ReplyBuilder:
             usage=finished.usage,
             timings=finished.timings,
             cached=self._started is not None and self._started.cached,
-            fingerprint=self.request.fingerprint(self.digest),
+            cost=finished.cost,
+            routed=self._routed,
+            rerouted=tuple(self._rerouted),
+            fingerprint=asked.fingerprint(self.digest),
             digest=self.digest,
-            parameters=self.request.parameters(),
+            parameters=self.request.parameters() | self._sample(),
         )
+
+    def _sample(self) -> dict[str, int]:
+        """Which of several answers this is; no parameter that was sent, but needed to have it again."""
+        return {} if self.request.sample is None else {"sample": self.request.sample}
+
+
+def _decimals(cost: float) -> int:
+    """How many it takes to show two figures of a small sum, and at least cents."""
+    return max(2, 1 - math.floor(math.log10(cost)))

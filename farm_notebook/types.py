@@ -231,10 +231,10 @@ class ChatRequest:
         tool_choice: ``auto``, ``none``, ``required``, or the name of the one tool to call.
         reasoning: Whether, or how hard, a model that can think does so before it answers.
         extra: Parameters that only one provider knows, in its own words; they are sent as they are.
-        cache: Whether a kept answer may be given: ``refresh`` asks anew and keeps the answer, ``off`` does
-            neither. It is about the call and not about the answer, so it is no part of the fingerprint.
         sample: Which of several answers to one question this is. It is not sent; it tells kept answers apart,
             and makes those that are left to chance worth keeping.
+        cache: Whether a kept answer may be given: ``refresh`` asks anew and keeps the answer, ``off`` does
+            neither. It is about the call and not about the answer, so it is no part of the fingerprint.
         route: How ``ref`` was found and who may stand in for it; no part of the fingerprint either.
     """
 
@@ -251,8 +251,8 @@ class ChatRequest:
     tool_choice: str | None = None
     reasoning: ReasoningEffort | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-    cache: CacheUse = "use"
     sample: int | None = None
+    cache: CacheUse = "use"
     route: Route = Route()
 
     def parameters(self) -> dict[str, Any]:
@@ -324,18 +324,18 @@ class Timings:
     """Wall-clock seconds of one request, measured where the caller waits.
 
     Args:
-        queue_s: Waiting for a limit of ours before the request was sent.
         load_s: Fetching and loading the model before the request was sent.
         first_token_s: From sending the request to its first text or reasoning.
         total_s: From the call to the last event, loading included.
         tokens_per_s: Output tokens after the first, over the time after the first.
+        queue_s: Waiting for a limit of ours before the request was sent.
     """
 
-    queue_s: float = 0.0
     load_s: float = 0.0
     first_token_s: float | None = None
     total_s: float = 0.0
     tokens_per_s: float | None = None
+    queue_s: float = 0.0
 
 
 # Stream events. A stream is (Routed | Queued | Rerouted | LoadProgress)*, Started,

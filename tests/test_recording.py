@@ -19,8 +19,11 @@ from farm_notebook.types import (
     LoadStage,
     ModelRef,
     PromptProgress,
+    Queued,
     ReasoningDelta,
+    Rerouted,
     Retrying,
+    Routed,
     Started,
     TextDelta,
     Timings,
@@ -35,6 +38,9 @@ refs = st.builds(ModelRef, st.text(min_size=1), st.text(min_size=1))
 EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
     LoadProgress: st.builds(LoadProgress, st.sampled_from(get_args(LoadStage)), st.integers(0), counts),
     Started: st.builds(Started, refs, st.booleans()),
+    Routed: st.builds(Routed, refs, st.text()),
+    Queued: st.builds(Queued, refs, st.text(), seconds),
+    Rerouted: st.builds(Rerouted, refs, refs, st.text()),
     Retrying: st.builds(Retrying, refs, st.text(), seconds),
     PromptProgress: st.builds(PromptProgress, st.integers(0), st.integers(0)),
     TextDelta: st.builds(TextDelta, ANY_TEXT),
@@ -44,7 +50,8 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
         Finished,
         st.sampled_from(get_args(FinishReason)),
         st.builds(Usage, counts, counts, counts, counts),
-        st.builds(Timings, seconds, st.none() | seconds, seconds, st.none() | seconds),
+        st.builds(Timings, seconds, st.none() | seconds, seconds, st.none() | seconds, seconds),
+        st.none() | seconds,
     ),
 }
 streams = st.lists(st.one_of(*EVENTS.values()), max_size=30)

@@ -27,6 +27,9 @@ from farm_notebook.types import (
     ModelRef,
     PromptProgress,
     ReasoningDelta,
+    Rerouted,
+    Route,
+    Routed,
     ReasoningEffort,
     RequestKind,
     Role,
@@ -48,6 +51,8 @@ WHOLE = Reply(
     reasoning="hm",
     usage=Usage(12, 1234, 3),
     timings=Timings(load_s=1.0, first_token_s=0.256, total_s=3.123456, tokens_per_s=41.7),
+    cost=0.0,
+    rerouted=(Rerouted(ModelRef("scripted", "fail"), REF, "it broke"),),
     fingerprint="f" * 64,
     digest="d" * 64,
     parameters={"seed": 7, "temperature": 0.5},
@@ -74,7 +79,24 @@ def test_a_reply_cannot_be_changed() -> None:
 
 
 def test_the_footer_says_model_tokens_and_speed() -> None:
-    assert WHOLE.footer == "scripted:echo · 1,234 tokens · first token 0.26 s · 42 tokens/s"
+    assert WHOLE.footer == (
+        "scripted:echo · instead of scripted:fail (it broke) · 1,234 tokens · "
+        "first token 0.26 s · 42 tokens/s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cost", "footer"),
+    [
+        (None, "scripted:echo"),
+        (0.0, "scripted:echo"),
+        (0.00001234, "scripted:echo · $0.000012"),
+        (0.1, "scripted:echo · $0.10"),
+        (12.345, "scripted:echo · $12.35"),
+    ],
+)
+def test_a_cost_has_two_figures_and_at_least_cents(cost: float | None, footer: str) -> None:
+    assert Reply("", REF, "stop", cost=cost).footer == footer
 
 
 @pytest.mark.parametrize(
@@ -107,7 +129,7 @@ def test_the_footer_says_model_tokens_and_speed() -> None:
 def test_the_footer_leaves_out_what_is_unknown_and_says_what_is_special(
     changes: dict[str, Any], footer: str
 ) -> None:
-    assert dataclasses.replace(WHOLE, **changes).footer == footer
+    assert dataclasses.replace(WHOLE, rerouted=(), cost=None, **changes).footer == footer
 
 
 @pytest.mark.parametrize("reason", get_args(FinishReason))
@@ -129,9 +151,18 @@ def test_the_provenance_survives_json() -> None:
             "cached_tokens": 3,
             "reasoning_tokens": None,
         },
-        "timings": {"load_s": 1.0, "first_token_s": 0.256, "total_s": 3.1235, "tokens_per_s": 41.7},
+        "timings": {
+            "load_s": 1.0,
+            "first_token_s": 0.256,
+            "total_s": 3.1235,
+            "tokens_per_s": 41.7,
+            "queue_s": 0.0,
+        },
         "finish_reason": "stop",
         "cached": False,
+        "cost": 0.0,
+        "routed": "",
+        "rerouted": [{"model": "scripted:fail", "problem": "it broke"}],
         "fingerprint": "f" * 64,
     }
 
@@ -248,7 +279,7 @@ def test_a_stream_becomes_a_reply() -> None:
         usage=Usage(1, 2, 3),
         timings=Timings(total_s=4.0),
         cached=True,
-        fingerprint=REQUEST.fingerprint("abc"),
+        fingerprint=dataclasses.replace(REQUEST, ref=ModelRef("scripted", "other")).fingerprint("abc"),
         digest="abc",
         parameters={"temperature": 0.5, "seed": 7},
     )
@@ -323,6 +354,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "tool_choice": st.none() | short,
     "reasoning": st.none() | st.sampled_from(get_args(ReasoningEffort)),
     "extra": json_objects,
+    "sample": st.none() | st.integers(0, 9999),
 }
 requests = st.builds(ChatRequest, **FIELDS)
 digests = st.none() | st.text("0123456789abcdef", min_size=4, max_size=8)
@@ -339,10 +371,10 @@ PICTURE = Image(b"\x89PNG\r\n\x1a\n" * 1000, "image/png")  # enters a fingerprin
 @pytest.mark.parametrize(
     ("request_", "fingerprint"),
     [
-        (REQUEST, "2459881d4208ee53fc50e3b93d911a7e9c29ea185824629d5e38f2ef8fa2723d"),
+        (REQUEST, "c90699544397fee4443000d6b2c99c337ace3a7484734a99b80479a84e00a230"),
         (
             dataclasses.replace(REQUEST, messages=(ChatMessage("user", "x", images=(PICTURE,)),)),
-            "a144c79214f33adfed9fa560d771e20609851db8cc49f311d88e16c00746991d",
+            "c8c664e7d3a5c709fc7a855fb12cf53dd60caef3787415ccc79f37f8a7830d77",
         ),
     ],
     ids=["text", "image"],
@@ -354,12 +386,42 @@ def test_a_fingerprint_is_the_same_in_every_process_and_version(
     assert request_.fingerprint("abc") == fingerprint
 
 
-@given(requests, digests, st.sampled_from(get_args(CacheUse)))
-def test_how_the_cache_is_to_be_used_is_left_out_of_a_fingerprint(
-    request: ChatRequest, digest: str | None, use: CacheUse
+@given(
+    requests,
+    digests,
+    st.fixed_dictionaries({"cache": st.sampled_from(get_args(CacheUse))})
+    | st.fixed_dictionaries({"route": st.builds(Route, st.text(), alternates=st.tuples(FIELDS["ref"]))}),
+)
+def test_what_is_about_the_call_is_left_out_of_a_fingerprint(
+    request: ChatRequest, digest: str | None, about_the_call: dict[str, Any]
 ) -> None:
-    assert dataclasses.replace(request, cache=use).fingerprint(digest) == request.fingerprint(digest)
-    assert dataclasses.replace(request, cache=use).parameters() == request.parameters()
+    assert about_the_call.keys() <= set(NOT_IN_FINGERPRINT)
+    changed = dataclasses.replace(request, **about_the_call)
+    assert changed.fingerprint(digest) == request.fingerprint(digest)
+    assert changed.parameters() == request.parameters()
+
+
+def test_the_number_of_a_sample_is_told_with_the_parameters_and_sent_to_nobody() -> None:
+    request = dataclasses.replace(REQUEST, sample=3)
+    assert "sample" not in request.parameters()
+    reply = ReplyBuilder(request).partial("stop")
+    assert reply.parameters == REQUEST.parameters() | {"sample": 3}
+    assert reply.fingerprint != ReplyBuilder(REQUEST).partial("stop").fingerprint
+
+
+def test_a_stand_in_is_told_with_whom_it_stands_in_for() -> None:
+    source, target = ModelRef("scripted", "fail"), ModelRef("scripted", "other")
+    builder = gathered(
+        Routed(source, "it was first"),
+        Started(source),
+        Rerouted(source, target, "it broke"),
+        Started(target),
+        TextDelta("Hello"),
+        Finished("stop", cost=0.5),
+    )
+    reply = builder.build()
+    assert (reply.ref, reply.cost, reply.routed) == (target, 0.5, "it was first")
+    assert reply.rerouted == (Rerouted(source, target, "it broke"),)
 
 
 @given(requests, digests)

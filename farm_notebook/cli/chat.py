@@ -57,7 +57,7 @@ def chat(
     try:
         follow(farm, builder, emit if live else None)
         if as_json:
-            builder.digest = loop.run_blocking(farm.core.digest(request))
+            builder.digest = loop.run_blocking(farm.core.digest(builder.ref))
         reply = builder.build()
     except KeyboardInterrupt:
         finish_partial("interrupted")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from farm_notebook.errors import FarmError, ProviderError
 from farm_notebook.farm import AsyncFarm
 from farm_notebook.notebook.display import Display
 from farm_notebook.reply import Reply, ReplyBuilder
-from farm_notebook.types import ChatRequest, FinishReason
+from farm_notebook.types import ChatRequest, FinishReason, ModelRef, Started
 
 __all__ = ["Answer"]
 
@@ -29,6 +29,7 @@ class Answer:
         self._request = request
         self._display = display
         self._builder = ReplyBuilder(request)
+        self._digest: asyncio.Future[str | None] | None = None
 
     async def run(self) -> Reply:
         """Stream the answer into the display.
@@ -40,32 +41,46 @@ class Answer:
             CancelledError: The user interrupted; ``reply`` holds what had arrived.
             FarmError: The request failed; ``reply`` holds what had arrived, if anything had.
         """
-        digest = asyncio.ensure_future(self._farm.digest(self._request))
         try:
             async with aclosing(self._farm.events(self._request)) as events:
                 async for event in events:
+                    if isinstance(event, Started):
+                        self._ask_digest(event.ref)
                     self._builder.add(event)
                     self._display.add(event)
-            self._builder.digest = await digest
+            if self._digest is not None:
+                with suppress(FarmError):  # an answer is not lost because its model's digest cannot be told
+                    self._builder.digest = await self._digest
             self.reply = self._builder.build()
         except asyncio.CancelledError:
-            self._keep_partial("interrupted", digest)
+            self._keep_partial("interrupted")
             raise
         except FarmError as error:
             if isinstance(error, ProviderError):
                 error.partial_text = error.partial_text or self._builder.text
-            self._keep_partial("error", digest)
+            self._keep_partial("error")
             raise
         except BaseException:
             self._display.discard()
             raise
+        finally:
+            self._drop_digest()
         self._display.finish(self.reply)
         return self.reply
 
-    def _keep_partial(self, reason: FinishReason, digest: asyncio.Future[str | None]) -> None:
-        if digest.done() and not digest.cancelled() and digest.exception() is None:
+    def _ask_digest(self, ref: ModelRef) -> None:
+        """Find it out while the answer is on its way; a model that another one stands in for is not asked."""
+        self._drop_digest()
+        self._digest = asyncio.ensure_future(self._farm.digest(ref))
+
+    def _drop_digest(self) -> None:
+        if self._digest is not None and not self._digest.cancel() and not self._digest.cancelled():
+            self._digest.exception()  # nobody needs to know of it any more
+
+    def _keep_partial(self, reason: FinishReason) -> None:
+        digest = self._digest
+        if digest and digest.done() and not digest.cancelled() and digest.exception() is None:
             self._builder.digest = digest.result()
-        digest.cancel()
         if reason == "error" and self._builder.is_empty:
             self._display.discard()
             return
