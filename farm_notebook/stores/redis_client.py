@@ -1,0 +1,219 @@
+"""A Redis server, asked in such a way that nobody waits long for one that is away.
+
+What is kept there, and what becomes of errors, is for others to know. The package ``redis`` is imported when
+the server is first asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from farm_notebook.config import RedisConfig
+from farm_notebook.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+__all__ = ["RedisClient"]
+
+TIMEOUT_S = 1.0  # of one use, connecting included
+FIRST_PAUSE_S = 1.0  # how long a server that is away is left alone; each further time twice as long
+LONGEST_PAUSE_S = 60.0
+CONNECTIONS = 32  # at the same time, from one event loop
+
+T = TypeVar("T")
+
+_clients: weakref.WeakSet[RedisClient] = weakref.WeakSet()
+
+
+class RedisClient:
+    """One server for all who share this object. Nothing is opened until it is used; each event loop has
+    connections of its own.
+
+    Args:
+        config: Where the server is, as whom it is asked, and what its keys begin with.
+        password: Called whenever a connection is made, so that it can be changed; in a thread.
+        timeout_s: Seconds that one use may take, connecting included.
+        clock: Seconds that never go back.
+
+    Raises:
+        ConfigError: No server is configured.
+    """
+
+    def __init__(
+        self,
+        config: RedisConfig,
+        password: Callable[[], str] = str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if config.url is None:
+            raise ConfigError(
+                "There is no Redis server to ask; set redis.url, as in 'redis://localhost:6379/0'."
+            )
+        self.prefix = config.prefix
+        self.location = urlsplit(config.url)._replace(query="").geturl()
+        self._url = config.url
+        self._credentials = _Credentials(config.username or "", password)
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._begin()
+        _clients.add(self)
+
+    def __repr__(self) -> str:
+        return f"RedisClient({self.location!r})"
+
+    def _begin(self) -> None:
+        self._by_loop = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, "Redis"]()
+        self._rest()
+
+    def _rest(self) -> None:
+        self._problem = ""
+        self._failed_at = self._away_until = float("-inf")
+        self._pause_s = 0.0
+
+    async def run(self, work: Callable[[Redis], Awaitable[T]]) -> T:
+        """Ask the server something. A command whose connection breaks is sent once more.
+
+        Args:
+            work: What to ask; it gets the client, whose answers are bytes.
+
+        Raises:
+            ConnectionError: The server is away, lets nobody in or does not answer in time; or it was so a
+                moment ago, and is left alone for a while.
+            OSError: It refuses what it was asked.
+            MissingExtraError: The package is not installed.
+            ConfigError: The address has parameters that mean nothing.
+        """
+        redis_errors = await _errors()
+        began = self._clock()
+        if began < self._away_until:
+            raise ConnectionError(self._problem)
+        self._away_until = began + self._pause_s  # while one looks whether it is back, nobody else waits
+        client = self._client()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                done = await work(client)
+        except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
+            raise self._left_alone(error, began) from self._shown(error)
+        except redis_errors.RedisError as error:
+            self._rest()
+            raise OSError(self._words(error)) from self._shown(error)
+        self._rest()
+        return done
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop; the next use makes new ones."""
+        client = self._by_loop.pop(asyncio.get_running_loop(), None)
+        self._rest()
+        if client is not None:
+            await client.aclose()
+
+    def _client(self) -> Redis:
+        loop = asyncio.get_running_loop()
+        if loop not in self._by_loop:
+            self._by_loop[loop] = self._made()
+        return self._by_loop[loop]
+
+    def _made(self) -> Redis:
+        from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import ConnectionError as BrokenError
+
+        options: dict[str, Any] = {
+            "credential_provider": self._credentials,
+            "socket_timeout": self._timeout_s,
+            "socket_connect_timeout": self._timeout_s,
+            "retry": Retry(NoBackoff(), 1, (BrokenError,)),
+            "protocol": 2,  # which every server speaks
+            "driver_info": None,  # or each connection would begin by telling it
+        }
+        try:
+            pool = BlockingConnectionPool.from_url(
+                self._url, max_connections=CONNECTIONS, timeout=self._timeout_s, **options
+            )
+            pool.make_connection()  # which connects to nothing, but looks at the parameters
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"redis.url: {self._url!r} has a wrong parameter: {error}.") from error
+        return Redis.from_pool(pool)
+
+    def _left_alone(self, error: Exception, began: float) -> ConnectionError:
+        """Note a failure; those who began before another one was noted do not make the pause longer."""
+        if began >= self._failed_at:
+            self._failed_at = self._clock()
+            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+            self._away_until = self._failed_at + self._pause_s
+            self._problem = self._words(error)
+        return ConnectionError(self._problem)
+
+    def _words(self, error: Exception) -> str:
+        said = f"no answer within {self._timeout_s:g} s" if _is_late(error) else str(error).rstrip(".")
+        return f"The Redis server {self.location!r} cannot be used: {self._credentials.hidden_in(said)}."
+
+    def _shown(self, error: Exception) -> Exception | None:
+        """The cause as it may stand in a traceback."""
+        return error if self._credentials.hidden_in(str(error)) == str(error) else None
+
+
+class _Credentials:
+    """As whom to connect, in the form that ``redis`` asks for it."""
+
+    def __init__(self, username: str, password: Callable[[], str]) -> None:
+        self._username = username
+        self._password = password
+        self._last = ""
+
+    async def get_credentials_async(self) -> tuple[str, ...]:
+        """The arguments of ``AUTH``; none where nothing is configured."""
+        self._last = await asyncio.to_thread(self._password)
+        if self._username:
+            return self._username, self._last
+        return (self._last,) if self._last else ()
+
+    def hidden_in(self, text: str) -> str:
+        """A text without the password: some servers quote a command that they do not know."""
+        return text.replace(self._last, "…") if self._last else text
+
+
+def _is_late(error: Exception) -> bool:
+    return isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError"
+
+
+async def _errors() -> Any:
+    """The errors of ``redis``, which is imported in a thread: it takes a while.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    if "redis.asyncio" not in sys.modules:
+        try:
+            await asyncio.to_thread(import_module, "redis.asyncio")
+        except ImportError as error:
+            raise MissingExtraError(
+                f'Redis needs the redis package ({error}). Run: pip install "farm-notebook[redis]"'
+            ) from error
+    return sys.modules["redis.exceptions"]
+
+
+_of_parent: list[object] = []  # kept from the garbage collector, which would close the parent's connections
+
+
+def _begin_anew_after_fork() -> None:
+    """A forked child must not use its parent's connections."""
+    for client in _clients:
+        _of_parent.append(client._by_loop)
+        client._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_after_fork)
