@@ -178,6 +178,46 @@ def test_equal_settings_are_equal_whatever_they_were_given_as() -> None:
     assert one != load_config(given | {"endpoints": {"near": endpoint | {"headers": {}}}})
 
 
+def test_what_concerns_no_provider_does_not_tell_providers_apart() -> None:
+    plain = load_config().for_providers()
+    policies = {
+        "model": "scripted:echo",
+        "routing": {"production": "scripted:count"},
+        "aliases": {"fast": "scripted:echo"},
+        "retry": {"attempts": 1},
+        "fallback": {"chain": ["fast"]},
+        "breaker": {"failures": 2},
+        "limits": {"concurrency": 3, "per": {"openai": {"requests_per_minute": 1}}},
+        "budget": {"cost_per_day": 1},
+        "prices": {"scripted": {"input": 1, "output": 2}},
+        "redis": {"url": "redis://localhost"},
+        "cache": {"ttl_s": 5},
+        "history": {"texts": False},
+        "health": {"ttl_s": 1},
+        "telemetry": {"enabled": False},
+        "display": {"live": False},
+    }
+    assert load_config(policies).for_providers() == plain
+    providers = {
+        "environment": "production",
+        "cache_dir": "/elsewhere",
+        "offline": True,
+        "timeouts": {"connect_s": 1},
+        "llamacpp": {"parallel": 1},
+        "ollama": {"url": "http://far:1"},
+        "openai": {"api": "responses"},
+        "huggingface": {"device": "cpu"},
+        "endpoints": {"near": {"base_url": "http://near/v1"}},
+    }
+    for name, value in providers.items():
+        changed = load_config(policies | {name: value}).for_providers()
+        assert changed != plain, name
+        assert getattr(changed, name) == getattr(load_config({name: value}), name)
+    assert policies.keys() | providers.keys() == FarmConfig.model_fields.keys(), (
+        "or a new setting is in neither"
+    )
+
+
 # The page in docs/
 
 PAGE = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text("utf-8")

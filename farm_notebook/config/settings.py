@@ -41,6 +41,20 @@ AUTO = "auto"
 EMBEDDED_MODEL = "llamacpp:smollm2:135m"
 ENV_PREFIX = "FARM_"
 _TAKEN = ("scripted", AUTO)  # names of providers that have no section here
+# What a provider may look at. The environment is among it, because keys may stand in its own .env file.
+_FOR_PROVIDERS = frozenset(
+    (
+        "environment",
+        "cache_dir",
+        "offline",
+        "timeouts",
+        "llamacpp",
+        "ollama",
+        "openai",
+        "huggingface",
+        "endpoints",
+    )
+)
 
 
 def _as_endpoint_name(name: str) -> str:
@@ -130,6 +144,19 @@ class FarmConfig(BaseSettings):
     def ledger_path(self) -> Path:
         """The file in which the kernels of this machine count what they ask and spend."""
         return self.cache_dir / "ledger-1.sqlite"
+
+    def for_providers(self) -> FarmConfig:
+        """These settings with all that concerns no provider at its default.
+
+        Farms for which this is equal can share providers, and so connections and loaded models.
+        """
+        fields = type(self).model_fields
+        rest = {
+            name: field.get_default(call_default_factory=True)
+            for name, field in fields.items()
+            if name not in _FOR_PROVIDERS
+        }
+        return self.model_copy(update=rest)
 
     def section(self, provider: str) -> BaseModel | None:
         """The settings of one provider or endpoint, where it has any."""
