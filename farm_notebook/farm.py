@@ -95,7 +95,7 @@ class AsyncFarm:
         ref = resolve(model, self.config)
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
         with explaining(ref, self.config):
-            return await loop.run(self._pool.get(ref.provider).embed(texts, ref.model))
+            return await loop.run(self._pool.providers.get(ref.provider).embed(texts, ref.model))
 
     async def list_models(self) -> list[ModelInfo]:
         """The models of every provider that can be reached; ``health`` tells of the others."""
@@ -104,18 +104,18 @@ class AsyncFarm:
     def load(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Fetch a model if need be and bring it into memory."""
         ref = resolve(model, self.config)
-        return loop.iterate(self._progress(ref, self._pool.get(ref.provider).load_model(ref.model)))
+        return loop.iterate(self._progress(ref, self._pool.providers.get(ref.provider).load_model(ref.model)))
 
     def pull(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Bring a model's files to this machine without loading them."""
         ref = resolve(model, self.config)
-        return loop.iterate(self._progress(ref, self._pool.get(ref.provider).pull_model(ref.model)))
+        return loop.iterate(self._progress(ref, self._pool.providers.get(ref.provider).pull_model(ref.model)))
 
     async def unload(self, model: str | None = None) -> bool:
         """Give a model's memory back; whether it was loaded."""
         ref = resolve(model, self.config)
         with explaining(ref, self.config):
-            return await loop.run(self._pool.get(ref.provider).unload_model(ref.model))
+            return await loop.run(self._pool.providers.get(ref.provider).unload_model(ref.model))
 
     @asynccontextmanager
     async def lease(self, model: str | None = None) -> AsyncGenerator[Any, None]:
@@ -129,7 +129,7 @@ class AsyncFarm:
             InvalidRequestError: The provider's models run in another process.
         """
         ref = resolve(model, self.config)
-        held = self._pool.get(ref.provider).lease(ref.model)
+        held = self._pool.providers.get(ref.provider).lease(ref.model)
         leased = await loop.run(_entered(held))
         try:
             yield leased
@@ -138,7 +138,7 @@ class AsyncFarm:
 
     async def digest(self, ref: ModelRef) -> str | None:
         """The file digest or revision of a model."""
-        return await loop.run(self._pool.digest(ref))
+        return await loop.run(self._pool.providers.digest(ref))
 
     async def cache_stats(self) -> StoreStats:
         """What is kept of answers, by all farms of this user.
@@ -165,7 +165,7 @@ class AsyncFarm:
         await loop.run(self._pool.aclose())
 
     async def _list_models(self) -> list[ModelInfo]:
-        asked = (provider.list_models() for provider in self._pool.listed()[0])
+        asked = (provider.list_models() for provider in self._pool.providers.listed()[0])
         found = await asyncio.gather(*asked, return_exceptions=True)
         infos: list[ModelInfo] = []
         for outcome in found:
@@ -176,7 +176,7 @@ class AsyncFarm:
         return infos
 
     async def _health(self) -> list[ProviderStatus]:
-        listed, broken = self._pool.listed()
+        listed, broken = self._pool.providers.listed()
         return [*await asyncio.gather(*(provider.health_check() for provider in listed)), *broken]
 
     async def _collect(self, request: ChatRequest) -> Reply:

@@ -101,7 +101,7 @@ class Reply:
 
     @property
     def footer(self) -> str:
-        """One line of what is known: model, calls, tokens, cost, time to first token, tokens/s, how it ended."""
+        """One line of what is known: model, calls, tokens, cost, time to first token, speed, how it ended."""
         facts = [str(self.ref), *(f"instead of {each.source} ({each.problem})" for each in self.rerouted)]
         if self.tool_calls:
             facts.append(f"calls {', '.join(call.name for call in self.tool_calls)}")

@@ -14,7 +14,7 @@ import pytest
 
 import farm_notebook
 from farm_notebook import farm as farm_module
-from farm_notebook import pool, providers
+from farm_notebook import providers
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import (
     ConfigError,
@@ -26,6 +26,8 @@ from farm_notebook.errors import (
     UnknownProviderError,
 )
 from farm_notebook.farm import AsyncFarm, Farm
+from farm_notebook.pool import pool as pools
+from farm_notebook.pool import providers as provider_pools
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.scripted import EMBEDDING_WIDTH, ScriptedProvider
 from farm_notebook.types import (
@@ -109,7 +111,8 @@ class ToyProvider(AIProvider):
 def toy(monkeypatch: pytest.MonkeyPatch) -> type[ToyProvider]:
     """The toy provider, registered for one test."""
     monkeypatch.setattr(providers, "_registered", {})
-    monkeypatch.setattr(pool, "_pools", [])
+    monkeypatch.setattr(pools, "_pools", [])
+    monkeypatch.setattr(provider_pools, "_pools", [])
     monkeypatch.setattr(ToyProvider, "made", [])
     assert farm_notebook.register_provider(ToyProvider) is ToyProvider
     return ToyProvider
@@ -394,6 +397,12 @@ def test_farms_with_equal_settings_share_providers(toy: type[ToyProvider]) -> No
     Farm(model="toy:loud", offline=True).chat("c")
     assert len(toy.made) == 2
     assert toy.made[1].config.offline
+
+
+def test_farms_that_differ_in_policies_alone_share_providers(toy: type[ToyProvider]) -> None:
+    Farm(model="toy:loud").chat("a")
+    Farm(model="toy:quiet", retry={"attempts": 1}, cache={"enabled": True}).chat("b", cache="off")
+    assert len(toy.made) == 1
 
 
 def test_making_a_farm_makes_no_provider(toy: type[ToyProvider]) -> None:

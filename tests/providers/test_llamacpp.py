@@ -71,7 +71,7 @@ def impatient(embedded_model: str) -> dict[str, Any]:
 
 def server_of(farm: AsyncFarm) -> LlamaServer:
     """The one child of a farm."""
-    provider = farm._pool.get("llamacpp")
+    provider = farm._pool.providers.get("llamacpp")
     assert isinstance(provider, LlamaCppProvider)
     (server,) = provider._supervisor._servers.values()
     return server

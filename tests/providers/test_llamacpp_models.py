@@ -42,7 +42,7 @@ async def farm(embedded_model: str, no_leaks: None) -> AsyncIterator[AsyncFarm]:
 
 def specs_of(farm: AsyncFarm) -> list[ServerSpec]:
     """How the children of a farm are run."""
-    provider = farm._pool.get("llamacpp")
+    provider = farm._pool.providers.get("llamacpp")
     assert isinstance(provider, LlamaCppProvider)
     return list(provider._supervisor._servers)
 
@@ -53,7 +53,7 @@ async def answer(farm: AsyncFarm, model: str, **options: Any) -> str:
 
 
 async def loaded(farm: AsyncFarm) -> dict[str, ModelInfo]:
-    infos = await farm._pool.get("llamacpp").list_models()
+    infos = await farm._pool.providers.get("llamacpp").list_models()
     return {info.ref.model: info for info in infos if info.loaded}
 
 
@@ -169,7 +169,7 @@ async def test_a_model_with_an_adapter_is_listed_and_unloaded_by_its_own_name(
 @pytest.mark.model
 async def test_the_digest_is_that_of_all_files(farm: AsyncFarm, embedded_file: Path, tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "zeros.gguf", strength=0.0)
-    provider = farm._pool.get("llamacpp")
+    provider = farm._pool.providers.get("llamacpp")
     digests = [CATALOG[BASE].sha256, hashlib.sha256(adapter.read_bytes()).hexdigest()]
     assert await provider.digest(BASE) == digests[0]
     both = await provider.digest(f"{BASE}+{adapter}")

@@ -159,7 +159,7 @@ async def farm(embedded_model: str, no_leaks: None) -> AsyncIterator[AsyncFarm]:
 
 
 def provider_of(farm: AsyncFarm) -> LlamaCppProvider:
-    provider = farm._pool.get("llamacpp")
+    provider = farm._pool.providers.get("llamacpp")
     assert isinstance(provider, LlamaCppProvider)
     return provider
 

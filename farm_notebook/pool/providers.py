@@ -1,0 +1,163 @@
+"""The providers of one configuration, and the last step of a request: to the one that is named.
+
+Farms whose settings differ only in policies, such as budgets or aliases, share them, so that to change a
+policy loads no model twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import threading
+from collections import Counter
+from collections.abc import AsyncGenerator, Set
+from contextlib import aclosing
+from typing import Any
+
+from farm_notebook import loop
+from farm_notebook.config import FarmConfig
+from farm_notebook.errors import FarmError, IncompleteStreamError
+from farm_notebook.providers import is_replaced, make_provider, provider_names, unused_providers
+from farm_notebook.providers.base import AIProvider
+from farm_notebook.router import explaining
+from farm_notebook.types import ChatRequest, Event, Finished, ModelRef, ProviderStatus
+
+__all__ = ["ProviderPool", "shared_providers"]
+
+_NOT_OF_ANSWERS = {"enabled", "default_model"}  # settings that change who is asked, and not what is answered
+
+
+class ProviderPool:
+    """Providers by name, made when first asked for.
+
+    Args:
+        config: The settings.
+    """
+
+    def __init__(self, config: FarmConfig) -> None:
+        self._config = config
+        self._identities: dict[tuple[str, type[AIProvider]], str] = {}
+        self._made: dict[str, AIProvider] = {}
+        self._replaced: list[AIProvider] = []  # by a class of the same name; they may still be answering
+        self._in_flight: Counter[ModelRef] = Counter()
+
+    def get(self, name: str) -> AIProvider:
+        """The provider of a name.
+
+        Raises:
+            UnknownProviderError: There is none.
+            ConfigError: It cannot be made.
+        """
+        if name in self._made and is_replaced(self._made[name]):
+            self._replaced.append(self._made.pop(name))
+        if name not in self._made:
+            self._made[name] = make_provider(name, self._config)
+        return self._made[name]
+
+    def listed(self) -> tuple[list[AIProvider], list[ProviderStatus]]:
+        """Those that users are shown, and what is wrong with those that cannot be made."""
+        made: list[AIProvider] = []
+        broken = unused_providers(self._config)
+        for name in provider_names(self._config):
+            try:
+                made.append(self.get(name))
+            except FarmError as error:
+                broken.append(ProviderStatus(name, healthy=False, detail=str(error)))
+        return [provider for provider in made if provider.is_listed], broken
+
+    def identity(self, name: str) -> str:
+        """What tells a provider and its settings from others; the same in every process."""
+        try:
+            kind = type(self.get(name))
+        except FarmError:  # the request itself will say why
+            return ""
+        if (name, kind) not in self._identities:
+            section = self._config.section(name)
+            told = [
+                name,
+                kind.__module__,
+                kind.__qualname__,
+                section and section.model_dump(exclude={"enabled", "default_model"}),
+            ]
+            if kind.__module__ == "__main__":  # a notebook's own: when its cell runs again it is another one
+                told.append(secrets.token_hex())
+            plain = json.dumps(told, sort_keys=True, default=_plain)
+            self._identities[name, kind] = hashlib.sha256(plain.encode()).hexdigest()[:16]
+        return self._identities[name, kind]
+
+    def in_flight(self, ref: ModelRef) -> int:
+        """How many answers of a model are under way here."""
+        return self._in_flight[ref]
+
+    async def digest(self, ref: ModelRef) -> str | None:
+        """The file digest or revision of a model, where its provider knows one."""
+        return await self.get(ref.provider).digest(ref.model)
+
+    async def dispatch(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """Ask the provider; a stream that ends without its finish mark did not succeed."""
+        event: Event | None = None
+        ref = request.ref
+        self._in_flight[ref] += 1
+        try:
+            with explaining(ref, self._config):
+                async with aclosing(self.get(ref.provider).answer(request)) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            self._in_flight[ref] -= 1
+            if not self._in_flight[ref]:
+                del self._in_flight[ref]
+        if not isinstance(event, Finished):
+            raise IncompleteStreamError(
+                f"The answer of {ref} ended without its finish mark.", provider=ref.provider
+            )
+
+    async def aclose(self) -> None:
+        """Close every provider; the next request makes it anew.
+
+        Raises:
+            Exception: The first that a provider raised, when all were asked to close.
+        """
+        made = [*self._made.values(), *self._replaced]
+        self._made.clear()
+        self._replaced.clear()
+        outcomes = await asyncio.gather(*(each.aclose() for each in made), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+
+_lock = threading.Lock()
+_pools: list[tuple[FarmConfig, ProviderPool]] = []  # few, and a configuration has no hash
+
+
+def shared_providers(config: FarmConfig) -> ProviderPool:
+    """The providers of a configuration; those that differ only in what no provider reads have the same."""
+    read = config.for_providers()
+    with _lock:
+        for known, pool in _pools:
+            if known == read:
+                return pool
+        pool = ProviderPool(config)
+        _pools.append((read, pool))
+        loop.at_shutdown(pool.aclose)
+        return pool
+
+
+def _plain(value: object) -> Any:
+    """A setting that is no JSON value as one: a set, a path."""
+    return sorted(value) if isinstance(value, Set) else str(value)
+
+
+def _forget_after_fork() -> None:
+    """A forked child must not use its parent's connections and child processes."""
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
