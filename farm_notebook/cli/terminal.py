@@ -17,7 +17,17 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from farm_notebook.types import Event, LoadProgress, LoadStage, PromptProgress, Retrying
+from farm_notebook.types import (
+    Event,
+    LoadProgress,
+    LoadStage,
+    PromptProgress,
+    Queued,
+    Rerouted,
+    Retrying,
+    Routed,
+    Started,
+)
 
 __all__ = [
     "ProgressLine",
@@ -102,6 +112,7 @@ class ProgressLine:
         self._console = console(stderr=True)
         self._bar: Progress | None = None
         self._shown: tuple[str, TaskID] | None = None
+        self._is_rerouted = False
 
     def __enter__(self) -> Self:
         return self
@@ -112,8 +123,15 @@ class ProgressLine:
         self.clear()
 
     def show(self, event: Event) -> None:
-        """Draw a progress event; any other event takes the line away."""
+        """Draw a progress event; any other event takes the line away.
+
+        Why a model was chosen stays on the screen; who could not answer is told until the first word.
+        """
         match event:
+            case Routed(ref, reason):
+                self.clear()
+                if self._console.is_interactive:
+                    self._console.print(_one_line(f"asking {ref}: {reason}"), style="dim")
             case LoadProgress("load"):
                 self._draw("loading the model", 0, None, "")
             case LoadProgress(stage, completed, total):
@@ -123,22 +141,32 @@ class ProgressLine:
                 self._draw("reading the prompt", processed, total, f"{processed:,} of {total:,} tokens")
             case Retrying(_, problem, wait_s):
                 self._draw("waiting to ask again", 0, None, f"{wait_s:.1f} s: {problem}")
+            case Queued(ref, limit, wait_s):
+                self._draw(f"waiting {wait_s:.0f} s for {limit} of {ref.provider}", 0, None, "")
+            case Rerouted(source, target, problem):
+                self._draw(f"{source}: {problem}; asking {target}", 0, None, "")
+                self._is_rerouted = True
+            case Started() if self._is_rerouted:
+                pass
             case _:
                 self.clear()
 
     def clear(self) -> None:
         """Take the line away."""
-        bar, self._bar, self._shown = self._bar, None, None
+        bar, self._bar, self._shown, self._is_rerouted = self._bar, None, None, False
         if bar is not None:
             bar.stop()
 
     def _draw(self, what: str, completed: int, total: int | None, amount: str) -> None:
+        self._is_rerouted = False
         if not self._console.is_interactive:
             return
+        what, amount = _one_line(what), _one_line(amount)
         if self._bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
             self._bar = Progress(
-                *columns,
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.fields[amount]}", markup=False),
                 console=self._console,
                 transient=True,
                 redirect_stdout=False,
@@ -150,6 +178,11 @@ class ProgressLine:
                 self._bar.remove_task(self._shown[1])
             self._shown = what, self._bar.add_task(what, total=total, amount=amount)
         self._bar.update(self._shown[1], completed=completed, total=total, amount=amount)
+
+
+def _one_line(text: str) -> str:
+    """What a server said, for a terminal's one line of progress."""
+    return " ".join(text.split()).translate(_HARMLESS)
 
 
 def _harmless(text: str, stream: TextIO | None) -> str:

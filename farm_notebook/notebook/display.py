@@ -11,30 +11,24 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from farm_notebook.notebook.formats import Bundle, Format
+from farm_notebook.notebook.formats import Bundle, Format, with_remark
+from farm_notebook.notebook.progress import Progress
 from farm_notebook.reply import Reply
-from farm_notebook.sanitize import printable
-from farm_notebook.types import (
-    Event,
-    LoadProgress,
-    PromptProgress,
-    ReasoningDelta,
-    Retrying,
-    Started,
-    TextDelta,
-)
+from farm_notebook.sanitize import as_inline_text, printable
+from farm_notebook.types import Event, TextDelta
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["CellDisplay", "Display", "TerminalDisplay"]
 
-_STAGES = {"fetch": "Fetching", "verify": "Verifying", "load": "Loading"}
+_CLEAR = "\r\x1b[2K"  # to the start of a terminal's line, and nothing left on it
 
 
 class Display(ABC):
@@ -74,7 +68,7 @@ class CellDisplay(Display):
         self._finished_parts = 0
         self._is_painted = False
         self._tail = ""
-        self._note = ""
+        self._progress = Progress()
         self._timer: asyncio.TimerHandle | None = None
         self._painted_at = float("-inf")
 
@@ -84,12 +78,8 @@ class CellDisplay(Display):
                 if not self._tail and not self._finished_parts:
                     self._repaint_now()  # the first word replaces a note, and need not wait its turn
                 self._tail += text
-                self._note = ""
-            case _:
-                note = describe_progress(event)
-                if note is None or self._tail or self._finished_parts:
-                    return
-                self._note = note
+            case _ if self._tail or self._finished_parts or not self._progress.add(event):
+                return
         if self._repaint_s is not None and self._timer is None:
             loop = asyncio.get_running_loop()
             delay_s = max(0.0, self._painted_at + self._repaint_s - loop.time())
@@ -106,7 +96,8 @@ class CellDisplay(Display):
             self._is_painted, self._finished_parts = False, 0
         elif self._finished_parts:
             shown = replace(reply, text=self._tail)
-        self._publish(self._format.final(shown), {"farm": reply.provenance()})
+        data = with_remark(self._format.final(shown), reply.routed)
+        self._publish(data, {"farm": reply.provenance()})
 
     def discard(self) -> None:
         self._stop_timer()
@@ -120,7 +111,7 @@ class CellDisplay(Display):
         self._timer = None
         self._painted_at = asyncio.get_running_loop().time()
         if not self._tail:
-            self._publish({"text/markdown": f"*{self._note}*"})
+            self._publish({"text/markdown": f"*{as_inline_text(self._progress.note)}*"})
             return
         while cut := self._format.split(self._tail):
             finished, self._tail = cut
@@ -162,6 +153,7 @@ class TerminalDisplay(Display):
         self._format = form
         self._live = live
         self._wrote = False
+        self._progress = Progress()
 
     def add(self, event: Event) -> None:
         match event:
@@ -170,18 +162,21 @@ class TerminalDisplay(Display):
                 sys.stdout.write(printable(text))
                 sys.stdout.flush()
                 self._wrote = True
-            case _ if not self._wrote and (note := describe_progress(event)) and sys.stderr.isatty():
-                sys.stderr.write(f"\r\x1b[2K{note}")
+            case _ if not self._wrote and sys.stderr.isatty() and self._progress.add(event):
+                width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be taken away
+                sys.stderr.write(f"{_CLEAR}{self._progress.note[:width]}")
                 sys.stderr.flush()
 
     def finish(self, reply: Reply) -> None:
+        self._clear_note()
         if self._wrote:
-            sys.stdout.write(f"\n\n{reply.footer}\n")
+            text = f"\n\n{reply.footer}"
+        elif self._format.is_shown_as_it_streams:
+            text = f"{reply.text}\n\n{reply.footer}"
         else:
-            self._clear_note()
-            is_text = self._format.is_shown_as_it_streams
-            text = f"{reply.text}\n\n{reply.footer}" if is_text else self._format.final(reply)["text/plain"]
-            sys.stdout.write(f"{printable(text)}\n")
+            text = self._format.final(reply)["text/plain"]
+        remark = f"\n{reply.routed}" if reply.routed else ""
+        sys.stdout.write(f"{printable(text + remark)}\n")
         sys.stdout.flush()
 
     def discard(self) -> None:
@@ -189,23 +184,5 @@ class TerminalDisplay(Display):
 
     def _clear_note(self) -> None:
         if not self._wrote and sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.write(_CLEAR)
             sys.stderr.flush()
-
-
-def describe_progress(event: Event) -> str | None:
-    """One line about what happens before the first word; ``None`` for an event that says nothing of it."""
-    match event:
-        case LoadProgress(stage, completed, total):
-            amount = f" {completed / 1e6:.0f}" + (f" of {total / 1e6:.0f} MB" if total else " MB")
-            return f"{_STAGES[stage]} the model …{amount if stage != 'load' else ''}"
-        case PromptProgress(processed, total) if processed < total:
-            return f"Reading the prompt … {processed:,} of {total:,} tokens"
-        case Retrying(_, problem, wait_s):
-            return f"Asking again in {wait_s:.1f} s … {problem}"
-        case ReasoningDelta():
-            return "Thinking …"
-        case Started():
-            return "…"
-        case _:
-            return None

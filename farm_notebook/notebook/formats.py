@@ -15,7 +15,7 @@ from farm_notebook.notebook.segments import split_lines, split_markdown
 from farm_notebook.reply import Reply
 from farm_notebook.sanitize import as_inline_text, safe_html, safe_markdown
 
-__all__ = ["FORMATS", "Bundle", "Format", "fenced_code"]
+__all__ = ["FORMATS", "Bundle", "Format", "fenced_code", "with_remark"]
 
 Bundle: TypeAlias = dict[str, Any]
 
@@ -136,6 +136,24 @@ def fenced_code(text: str) -> str:
     tokens = MarkdownIt("commonmark").parse(text)
     blocks = [token.content.rstrip("\n") for token in tokens if token.type == "fence"]
     return "\n\n".join(blocks) if blocks else text.strip()
+
+
+def with_remark(data: Bundle, remark: str) -> Bundle:
+    """An answer with one more small line below its footer, in the forms that have a footer.
+
+    Args:
+        data: The bundle of a finished answer.
+        remark: Plain text, not trusted; empty adds nothing.
+    """
+    if not remark or "application/json" in data:
+        return data
+    line = " ".join(remark.split())
+    below = {
+        "text/markdown": f"\n\n<small>{as_inline_text(line)}</small>",
+        "text/html": f"\n<p><small>{html.escape(line)}</small></p>",
+        "text/plain": f"\n{line}",
+    }
+    return {kind: value + below.get(kind, "") for kind, value in data.items()}
 
 
 def _shortened(text: str) -> str:

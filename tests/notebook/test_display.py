@@ -7,31 +7,39 @@ import io
 import json
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
-from farm_notebook.notebook.display import CellDisplay, Display, TerminalDisplay, describe_progress
+from farm_notebook.notebook.display import CellDisplay, Display, TerminalDisplay
 from farm_notebook.notebook.formats import FORMATS
 from farm_notebook.notebook.options import FormatName
+from farm_notebook.notebook.progress import Progress
 from farm_notebook.notebook.segments import HARD_LIMIT
 from farm_notebook.reply import Reply
+from farm_notebook.sanitize import as_inline_text
 from farm_notebook.types import (
     Event,
     FinishReason,
     LoadProgress,
     ModelRef,
     PromptProgress,
+    Queued,
     ReasoningDelta,
+    Rerouted,
+    Retrying,
+    Routed,
     Started,
     TextDelta,
     Usage,
 )
 
 REF = ModelRef("scripted", "echo")
+OTHER = ModelRef("far", "away")
 NEVER_S = 3600.0
 LONG = "".join(f"Sentence number {number} of a paragraph.\n\n" for number in range(200))
 
@@ -350,10 +358,87 @@ async def test_progress_is_shown_until_the_first_word_and_not_again() -> None:
     assert len(cell.outputs) == 1
 
 
+WAITING: list[tuple[Event, str]] = [
+    (Routed(REF, "no other model is here"), "Asking scripted:echo: no other model is here"),
+    (
+        Queued(REF, "limits.requests_per_minute", 12.4),
+        "Asking scripted:echo: no other model is here · "
+        "Waiting 12 s for limits.requests_per_minute of scripted",
+    ),
+    (Rerouted(REF, OTHER, "connection refused"), "scripted:echo: connection refused; asking far:away"),
+    (LoadProgress("load", 0), "scripted:echo: connection refused; asking far:away · Loading the model …"),
+    (Started(OTHER), "scripted:echo: connection refused; asking far:away"),
+    (
+        Retrying(OTHER, "it is busy", 0.5),
+        "scripted:echo: connection refused; asking far:away · Asking again in 0.5 s … it is busy",
+    ),
+]
+
+
+async def test_who_is_asked_and_what_is_waited_for_is_told_until_the_first_word() -> None:
+    cell = Cell()
+    display = cell.display()
+    for event, note in WAITING:
+        display.add(event)
+        await turn()
+        assert cell.shown == f"*{as_inline_text(note)}*"
+    display.add(TextDelta("Hi"))
+    await turn()
+    assert cell.shown == "Hi"
+
+
+@pytest.mark.parametrize("event", [Rerouted, Retrying])
+async def test_what_a_server_says_of_its_failure_is_shown_as_text_on_one_line(event: type[Any]) -> None:
+    hostile = "<img src=x onerror=alert(1)>\n\n# [a](javascript:b) \x1b[2J*"
+    cell = Cell()
+    display = cell.display()
+    display.add(Rerouted(REF, OTHER, hostile) if event is Rerouted else Retrying(REF, hostile, 1.0))
+    await turn()
+    assert "\n" not in cell.shown
+    assert "\x1b" not in cell.shown
+    page = MarkdownIt("commonmark", {"html": True}).render(cell.shown)
+    assert set(re.findall(r"<(\w+)", page)) == {"p", "em"}
+
+
+async def test_a_servers_whole_page_of_an_error_is_cut() -> None:
+    cell = Cell()
+    display = cell.display()
+    display.add(Rerouted(REF, OTHER, "too long " * 1000))
+    await turn()
+    assert len(cell.shown) < 400
+
+
+@pytest.mark.parametrize("name", ["markdown", "text", "code", "json", "html", "math"])
+async def test_why_a_model_was_asked_stays_below_the_footer_where_there_is_one(name: FormatName) -> None:
+    answer = replace(reply("1"), routed="no other <b>model</b>\n\nis here")
+    cell = Cell()
+    display = cell.display(name)
+    display.add(Routed(REF, answer.routed))
+    await turn()
+    display.finish(answer)
+    (output,) = cell.outputs
+    shown = "".join(str(text) for text in output["data"].values())
+    assert ("is here" in shown) == (name != "json")
+    assert "<b>" not in "".join(output["data"].get(kind, "") for kind in ("text/markdown", "text/html"))
+    assert output["metadata"]["farm"]["routed"] == answer.routed
+
+
+def test_why_a_model_was_asked_stays_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = replace(reply("Hi"), routed="no \x1b[31mother model")
+    display = TerminalDisplay(FORMATS["markdown"], live=True)
+    display.add(Routed(REF, answer.routed))
+    display.add(TextDelta("Hi"))
+    display.finish(answer)
+    assert capsys.readouterr().out == f"Hi\n\n{answer.footer}\nno [31mother model\n"
+
+
 def test_an_event_without_news_has_no_note() -> None:
-    assert describe_progress(PromptProgress(200, 200)) is None
-    assert describe_progress(TextDelta("x")) is None
-    assert describe_progress(LoadProgress("fetch", 2_000_000)) == "Fetching the model … 2 MB"
+    progress = Progress()
+    assert not progress.add(PromptProgress(200, 200))
+    assert not progress.add(TextDelta("x"))
+    assert progress.note == ""
+    assert progress.add(LoadProgress("fetch", 2_000_000))
+    assert progress.note == "Fetching the model … 2 MB"
 
 
 async def test_two_displays_of_one_cell_do_not_paint_over_each_other() -> None:
@@ -445,6 +530,14 @@ def test_progress_stays_on_one_line_of_a_terminal_and_gives_way_to_the_answer(
     assert "Fetching the model … 1 of 2 MB" in notes
     assert "\n" not in notes
     assert answer == "Hi!"
+
+
+def test_a_note_that_is_wider_than_the_terminal_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    screen = Terminal(is_tty=True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    TerminalDisplay(FORMATS["markdown"], live=True).add(Rerouted(REF, OTHER, "refused \x1b[2J" * 20))
+    assert screen.getvalue() == "\r\x1b[2K" + "scripted:echo: refused [2Jrefused [2Jre"
 
 
 def test_progress_is_written_to_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:

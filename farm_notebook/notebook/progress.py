@@ -1,0 +1,79 @@
+"""What is told of an answer until its first word: who is asked, and what is waited for."""
+
+from __future__ import annotations
+
+from farm_notebook.sanitize import printable
+from farm_notebook.types import (
+    Event,
+    LoadProgress,
+    PromptProgress,
+    Queued,
+    ReasoningDelta,
+    Rerouted,
+    Retrying,
+    Routed,
+    Started,
+)
+
+__all__ = ["Progress", "describe_step"]
+
+LONGEST_NOTE = 300  # characters; a server's error may be a whole page
+
+_STAGES = {"fetch": "Fetching", "verify": "Verifying", "load": "Loading"}
+
+
+class Progress:
+    """One line that says how far an answer is. Who is asked stays in it until the first word."""
+
+    def __init__(self) -> None:
+        self._way = ""
+        self._step = ""
+
+    @property
+    def note(self) -> str:
+        """Plain text of at most 300 characters on one line, without control characters; at first empty."""
+        text = " · ".join(part for part in (self._way, self._step) if part)
+        return text if len(text) <= LONGEST_NOTE else f"{text[: LONGEST_NOTE - 1]}…"
+
+    def add(self, event: Event) -> bool:
+        """Take the stream's next event; whether the line may have changed."""
+        match event:
+            case Routed(ref, reason):
+                self._way = _line(f"Asking {ref}: {reason}")
+            case Rerouted(source, target, problem):
+                self._way, self._step = _line(f"{source}: {problem}; asking {target}"), ""
+            case Started():
+                self._step = "" if self._way else "…"
+            case _:
+                step = describe_step(event)
+                if step is None:
+                    return False
+                self._step = _line(step)
+        return True
+
+
+def describe_step(event: Event) -> str | None:
+    """What is waited for at this moment; ``None`` for an event that says nothing of it."""
+    match event:
+        case LoadProgress(stage, completed, total):
+            amount = f" {completed / 1e6:.0f}" + (f" of {total / 1e6:.0f} MB" if total else " MB")
+            return f"{_STAGES[stage]} the model …{amount if stage != 'load' else ''}"
+        case PromptProgress(processed, total) if processed < total:
+            return f"Reading the prompt … {processed:,} of {total:,} tokens"
+        case Queued(ref, limit, wait_s):
+            return f"Waiting {_seconds(wait_s)} s for {limit} of {ref.provider}"
+        case Retrying(_, problem, wait_s):
+            return f"Asking again in {_seconds(wait_s)} s … {problem}"
+        case ReasoningDelta():
+            return "Thinking …"
+        case _:
+            return None
+
+
+def _seconds(value_s: float) -> str:
+    return f"{value_s:.1f}" if value_s < 10 else f"{value_s:.0f}"
+
+
+def _line(text: str) -> str:
+    """Errors of servers and names of models are not trusted: one line, and nothing that steers a terminal."""
+    return printable(" ".join(text.split()))
