@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import pytest
 
 import farm_notebook
-from farm_notebook import farm as farm_module
 from farm_notebook import providers
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import (
@@ -26,6 +25,7 @@ from farm_notebook.errors import (
     UnknownProviderError,
 )
 from farm_notebook.farm import AsyncFarm, Farm
+from farm_notebook.farm import blocking as farm_module
 from farm_notebook.pool import pool as pools
 from farm_notebook.pool import providers as provider_pools
 from farm_notebook.providers.base import AIProvider

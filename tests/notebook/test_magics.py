@@ -14,7 +14,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-import farm_notebook.farm
+import farm_notebook.farm.blocking
 from farm_notebook.errors import FarmError, InvalidRequestError, ModelNotFoundError, ProviderConnectionError
 from farm_notebook.notebook.magics import FarmMagics
 from farm_notebook.notebook.options import FormatName
@@ -74,7 +74,7 @@ class Shell:
 def plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
     """A shell without the extension; the model that answers is ``scripted:echo``."""
     monkeypatch.setenv("FARM_MODEL", "scripted:echo")
-    monkeypatch.setattr(farm_notebook.farm, "_default", None)
+    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
     for name in ("last_value", "last_type", "last_traceback"):
         if hasattr(sys, name):
             monkeypatch.delattr(sys, name)
@@ -246,7 +246,7 @@ def test_a_repeated_question_is_answered_from_what_was_kept(
 ) -> None:
     monkeypatch.setenv("FARM_CACHE__ENABLED", "true")
     monkeypatch.setenv("FARM_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(farm_notebook.farm, "_default", None)
+    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
     lines = ("-t 0", "-t 0", "-t 0 --no-cache", "-t 0 --refresh", "-t 0", "--seed 7", "")
     replies = [shell.reply(f"%%farm_chat --no-history {line}\none two") for line in lines]
     assert [reply.cached for reply in replies] == [False, True, False, False, True, False, False]

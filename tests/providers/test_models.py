@@ -12,8 +12,8 @@ import pytest
 
 import farm_notebook as farm
 from farm_notebook import AsyncFarm, Farm
-from farm_notebook import farm as farm_module
 from farm_notebook.errors import InvalidRequestError
+from farm_notebook.farm import blocking as farm_module
 
 
 @pytest.fixture

@@ -1,16 +1,10 @@
-"""The farm: every model behind one set of calls. ``AsyncFarm`` is the core, ``Farm`` the same, blocking.
-
-A farm is a cheap handle. Farms with equal settings share providers, and so connections and loaded
-models; these live on the farm's own event loop, so that any thread and any other loop may call.
-"""
+"""Every model behind one set of calls, for coroutines on any loop; the work is done on the farm's own."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from typing_extensions import Unpack
@@ -35,7 +29,7 @@ from farm_notebook.types import (
     TextDelta,
 )
 
-__all__ = ["AsyncFarm", "Farm", "default_farm"]
+__all__ = ["AsyncFarm", "entered", "left"]
 
 T = TypeVar("T")
 
@@ -130,11 +124,11 @@ class AsyncFarm:
         """
         ref = resolve(model, self.config)
         held = self._pool.providers.get(ref.provider).lease(ref.model)
-        leased = await loop.run(_entered(held))
+        leased = await loop.run(entered(held))
         try:
             yield leased
         finally:
-            await loop.run(_left(held))
+            await loop.run(left(held))
 
     async def digest(self, ref: ModelRef) -> str | None:
         """The file digest or revision of a model."""
@@ -201,113 +195,11 @@ class AsyncFarm:
                     yield event
 
 
-class Farm:
-    """Every model, blocking: for scripts, threads and cells, also where an event loop is running.
-
-    Args:
-        config: As for ``AsyncFarm``.
-        settings: As for ``AsyncFarm``.
-    """
-
-    def __init__(self, config: FarmConfig | None = None, **settings: Any) -> None:
-        self.core = AsyncFarm(config, **settings)
-
-    @property
-    def config(self) -> FarmConfig:
-        """The settings."""
-        return self.core.config
-
-    def chat(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:
-        """See ``AsyncFarm.chat``."""
-        return loop.run_blocking(self.core.chat(prompt, **options))
-
-    def generate(self, prompt: str, **options: Unpack[Options]) -> Reply:
-        """See ``AsyncFarm.generate``."""
-        return loop.run_blocking(self.core.generate(prompt, **options))
-
-    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Generator[str, None, None]:
-        """See ``AsyncFarm.stream``."""
-        return loop.iterate_blocking(self.core.stream(prompt, **options))
-
-    def events(self, request: ChatRequest) -> Generator[Event, None, None]:
-        """See ``AsyncFarm.events``."""
-        return loop.iterate_blocking(self.core.events(request))
-
-    def embed(self, texts: str | Sequence[str], *, model: str | None = None) -> Embeddings:
-        """See ``AsyncFarm.embed``."""
-        return loop.run_blocking(self.core.embed(texts, model=model))
-
-    def list_models(self) -> list[ModelInfo]:
-        """See ``AsyncFarm.list_models``."""
-        return loop.run_blocking(self.core.list_models())
-
-    def load(self, model: str | None = None) -> Generator[LoadProgress, None, None]:
-        """See ``AsyncFarm.load``."""
-        return loop.iterate_blocking(self.core.load(model))
-
-    def pull(self, model: str | None = None) -> Generator[LoadProgress, None, None]:
-        """See ``AsyncFarm.pull``."""
-        return loop.iterate_blocking(self.core.pull(model))
-
-    @contextmanager
-    def lease(self, model: str | None = None) -> Generator[Any, None, None]:
-        """See ``AsyncFarm.lease``."""
-        held = self.core.lease(model)
-        leased = loop.run_blocking(_entered(held))
-        try:
-            yield leased
-        finally:
-            loop.run_blocking(_left(held))
-
-    def unload(self, model: str | None = None) -> bool:
-        """See ``AsyncFarm.unload``."""
-        return loop.run_blocking(self.core.unload(model))
-
-    def health(self) -> list[ProviderStatus]:
-        """See ``AsyncFarm.health``."""
-        return loop.run_blocking(self.core.health())
-
-    def cache_stats(self) -> StoreStats:
-        """See ``AsyncFarm.cache_stats``."""
-        return loop.run_blocking(self.core.cache_stats())
-
-    def cache_clear(self) -> int:
-        """See ``AsyncFarm.cache_clear``."""
-        return loop.run_blocking(self.core.cache_clear())
-
-    def close(self) -> None:
-        """See ``AsyncFarm.aclose``."""
-        loop.run_blocking(self.core.aclose())
-
-
-_lock = threading.Lock()
-_default: Farm | None = None
-
-
-async def _entered(held: AbstractAsyncContextManager[T]) -> T:
+async def entered(held: AbstractAsyncContextManager[T]) -> T:
+    """Enter a block from outside of it."""
     return await held.__aenter__()
 
 
-async def _left(held: AbstractAsyncContextManager[object]) -> None:
+async def left(held: AbstractAsyncContextManager[object]) -> None:
+    """Leave it again."""
     await held.__aexit__(None, None, None)
-
-
-def default_farm() -> Farm:
-    """The farm behind ``farm_notebook.chat`` and the magics, with the settings of the environment."""
-    global _default
-    with _lock:
-        farm = _default
-    if farm is None:
-        farm = Farm()
-        with _lock:
-            farm = _default = _default or farm
-    return farm
-
-
-def _forget_after_fork() -> None:
-    global _default, _lock
-    _default, _lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

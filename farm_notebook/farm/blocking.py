@@ -1,0 +1,125 @@
+"""The same calls, blocking: for scripts, threads and cells. And the farm behind the package's own calls."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from typing_extensions import Unpack
+
+from farm_notebook import loop
+from farm_notebook.config import FarmConfig
+from farm_notebook.farm.core import AsyncFarm, entered, left
+from farm_notebook.reply import Reply
+from farm_notebook.request import Options, Prompt
+from farm_notebook.stores import StoreStats
+from farm_notebook.types import ChatRequest, Embeddings, Event, LoadProgress, ModelInfo, ProviderStatus
+
+__all__ = ["Farm", "default_farm"]
+
+
+class Farm:
+    """Every model, blocking: for scripts, threads and cells, also where an event loop is running.
+
+    Args:
+        config: As for ``AsyncFarm``.
+        settings: As for ``AsyncFarm``.
+    """
+
+    def __init__(self, config: FarmConfig | None = None, **settings: Any) -> None:
+        self.core = AsyncFarm(config, **settings)
+
+    @property
+    def config(self) -> FarmConfig:
+        """The settings."""
+        return self.core.config
+
+    def chat(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:
+        """See ``AsyncFarm.chat``."""
+        return loop.run_blocking(self.core.chat(prompt, **options))
+
+    def generate(self, prompt: str, **options: Unpack[Options]) -> Reply:
+        """See ``AsyncFarm.generate``."""
+        return loop.run_blocking(self.core.generate(prompt, **options))
+
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Generator[str, None, None]:
+        """See ``AsyncFarm.stream``."""
+        return loop.iterate_blocking(self.core.stream(prompt, **options))
+
+    def events(self, request: ChatRequest) -> Generator[Event, None, None]:
+        """See ``AsyncFarm.events``."""
+        return loop.iterate_blocking(self.core.events(request))
+
+    def embed(self, texts: str | Sequence[str], *, model: str | None = None) -> Embeddings:
+        """See ``AsyncFarm.embed``."""
+        return loop.run_blocking(self.core.embed(texts, model=model))
+
+    def list_models(self) -> list[ModelInfo]:
+        """See ``AsyncFarm.list_models``."""
+        return loop.run_blocking(self.core.list_models())
+
+    def load(self, model: str | None = None) -> Generator[LoadProgress, None, None]:
+        """See ``AsyncFarm.load``."""
+        return loop.iterate_blocking(self.core.load(model))
+
+    def pull(self, model: str | None = None) -> Generator[LoadProgress, None, None]:
+        """See ``AsyncFarm.pull``."""
+        return loop.iterate_blocking(self.core.pull(model))
+
+    @contextmanager
+    def lease(self, model: str | None = None) -> Generator[Any, None, None]:
+        """See ``AsyncFarm.lease``."""
+        held = self.core.lease(model)
+        leased = loop.run_blocking(entered(held))
+        try:
+            yield leased
+        finally:
+            loop.run_blocking(left(held))
+
+    def unload(self, model: str | None = None) -> bool:
+        """See ``AsyncFarm.unload``."""
+        return loop.run_blocking(self.core.unload(model))
+
+    def health(self) -> list[ProviderStatus]:
+        """See ``AsyncFarm.health``."""
+        return loop.run_blocking(self.core.health())
+
+    def cache_stats(self) -> StoreStats:
+        """See ``AsyncFarm.cache_stats``."""
+        return loop.run_blocking(self.core.cache_stats())
+
+    def cache_clear(self) -> int:
+        """See ``AsyncFarm.cache_clear``."""
+        return loop.run_blocking(self.core.cache_clear())
+
+    def close(self) -> None:
+        """See ``AsyncFarm.aclose``."""
+        loop.run_blocking(self.core.aclose())
+
+
+_lock = threading.Lock()
+_default: Farm | None = None
+
+
+def default_farm() -> Farm:
+    """The farm behind ``farm_notebook.chat`` and the magics, with the settings of the environment."""
+    global _default
+    with _lock:
+        farm = _default
+    if farm is None:
+        farm = Farm()
+        with _lock:
+            farm = _default = _default or farm
+    return farm
+
+
+def _forget_after_fork() -> None:
+    global _default, _lock
+    _default, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
