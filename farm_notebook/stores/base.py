@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = ["Store", "StoreStats"]
+
+GETS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +19,12 @@ class StoreStats:
     Args:
         entries: Values that are not too old to be given.
         value_bytes: Of those values.
-        file_bytes: What the store takes on disk.
-        hits: How often those values were given, by whichever process.
+        file_bytes: What the store takes on disk, or of a server's memory.
+        hits: How often values were given, by whichever process: those values, or all since the store was
+            cleared where it does not count each one's.
         oldest_s: Age of the oldest of them in seconds; ``None`` where there is none.
         location: The file, or the address.
+        max_bytes: What ``file_bytes`` is kept below; ``None`` where that is the server's own business.
     """
 
     entries: int
@@ -27,6 +33,7 @@ class StoreStats:
     hits: int
     oldest_s: float | None
     location: str
+    max_bytes: int | None = None
 
 
 class Store(ABC):
@@ -40,6 +47,16 @@ class Store(ABC):
     @abstractmethod
     async def get(self, key: str) -> bytes | None:
         """The value last put under a key, unless it is too old; fast enough for an event loop."""
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Those values of many that are there, by key; others on the event loop get their turn meanwhile."""
+        found: dict[str, bytes] = {}
+        for number, key in enumerate(keys):
+            if number % GETS_AT_ONCE == GETS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            if (value := await self.get(key)) is not None:
+                found[key] = value
+        return found
 
     @abstractmethod
     def put(self, key: str, value: bytes) -> None:

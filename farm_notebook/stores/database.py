@@ -122,7 +122,7 @@ class Database:
             if (used_bytes := self._used_bytes()) > max_bytes:
                 self._evict(used_bytes - max_bytes * EVICTED_TO)
 
-    def stats(self, *, now: float, ttl_s: float) -> StoreStats:
+    def stats(self, *, now: float, ttl_s: float, max_bytes: int) -> StoreStats:
         """What there is that is not too old."""
         entries, value_bytes, hits, oldest = self._writer.execute(_STATS, (now - ttl_s,)).fetchone()
         files = (self.path, *self._companions())
@@ -133,6 +133,7 @@ class Database:
             hits=hits or 0,
             oldest_s=None if oldest is None else max(0.0, now - oldest),
             location=str(self.path),
+            max_bytes=max_bytes,
         )
 
     def clear(self) -> int:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["RedisClient"]
 
 TIMEOUT_S = 1.0  # of one use, connecting included
-FIRST_PAUSE_S = 1.0  # how long a server that is away is left alone; each further time twice as long
+FIRST_PAUSE_S = 1.0  # how long a server that is away is left alone; each further time twice as long,
+WAIT_SHARE = 30  # and so many times longer than it took to find out
 LONGEST_PAUSE_S = 60.0
 CONNECTIONS = 32  # at the same time, from one event loop
 
@@ -72,6 +73,11 @@ class RedisClient:
     def __repr__(self) -> str:
         return f"RedisClient({self.location!r})"
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the server is left alone just now."""
+        return self._clock() < self._away_until
+
     def _begin(self) -> None:
         self._by_loop = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, "Redis"]()
         self._rest()
@@ -95,9 +101,9 @@ class RedisClient:
             ConfigError: The address has parameters that mean nothing.
         """
         redis_errors = await _errors()
-        began = self._clock()
-        if began < self._away_until:
+        if self.is_away:
             raise ConnectionError(self._problem)
+        began = self._clock()
         self._away_until = began + self._pause_s  # while one looks whether it is back, nobody else waits
         client = self._client()
         try:
@@ -151,7 +157,8 @@ class RedisClient:
         """Note a failure; those who began before another one was noted do not make the pause longer."""
         if began >= self._failed_at:
             self._failed_at = self._clock()
-            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+            shortest_s = max(FIRST_PAUSE_S, (self._failed_at - began) * WAIT_SHARE, 2 * self._pause_s)
+            self._pause_s = min(shortest_s, LONGEST_PAUSE_S)
             self._away_until = self._failed_at + self._pause_s
             self._problem = self._words(error)
         return ConnectionError(self._problem)

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ __all__ = ["SQLiteStore"]
 
 RETRY_S = 60.0  # how long a store that cannot be used is left alone
 USES_AT_ONCE = 512  # more than these are noted though there is nothing else to write
+MANY = 50  # so many reads are worth a thread
 LARGEST_SHARE = 0.1  # of the bound; a larger value would push out too many others
 
 T = TypeVar("T")
@@ -73,22 +74,17 @@ class SQLiteStore(Store):
             database = await asyncio.to_thread(self._try_open)
             if database is None:
                 return None
-        if (value := self._pending.get(key)) is not None:  # a look after all waits: it is written, or here
-            return value
         try:
-            row = database.get(key)
+            return self._found(database, key)
         except sqlite3.Error as error:
             if not is_busy(error):
                 await asyncio.to_thread(self._note_failure, error, database)
             return None
-        now = self._clock()
-        if row is None or abs(now - row[1]) >= self._ttl_s:  # one from the future has a wrong clock's age
-            return None
-        _, count = self._uses.get(key, (0.0, 0))
-        self._uses[key] = now, count + 1
-        if len(self._uses) >= USES_AT_ONCE:
-            self._write_soon()
-        return row[0]
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        if len(keys) < MANY or time.monotonic() < self._unusable_until:
+            return await super().get_many(keys)
+        return await asyncio.to_thread(self._found_of, keys)
 
     def put(self, key: str, value: bytes) -> None:
         if len(value) <= self._max_bytes * LARGEST_SHARE and time.monotonic() >= self._unwritable_until:
@@ -98,7 +94,7 @@ class SQLiteStore(Store):
     async def stats(self) -> StoreStats:
         def look(database: Database) -> StoreStats:
             self._write_pending()
-            return database.stats(now=self._clock(), ttl_s=self._ttl_s)
+            return database.stats(now=self._clock(), ttl_s=self._ttl_s, max_bytes=self._max_bytes)
 
         return await asyncio.to_thread(self._with_database, look)
 
@@ -114,6 +110,30 @@ class SQLiteStore(Store):
             await asyncio.to_thread(self._close)
         except RuntimeError:  # the interpreter is on its way out and starts no threads any more
             self._close()
+
+    def _found(self, database: Database, key: str) -> bytes | None:
+        if (value := self._pending.get(key)) is not None:  # a look after all waits: it is written, or here
+            return value
+        row, now = database.get(key), self._clock()
+        if row is None or abs(now - row[1]) >= self._ttl_s:  # one from the future has a wrong clock's age
+            return None
+        _, count = self._uses.get(key, (0.0, 0))
+        self._uses[key] = now, count + 1
+        if len(self._uses) >= USES_AT_ONCE:
+            self._write_soon()
+        return row[0]
+
+    def _found_of(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        if (database := self._database or self._try_open()) is not None:
+            try:
+                for key in keys:
+                    if (value := self._found(database, key)) is not None:
+                        found[key] = value
+            except sqlite3.Error as error:
+                if not is_busy(error):
+                    self._note_failure(error, database)
+        return found
 
     def _with_database(self, work: Callable[[Database], T]) -> T:
         """Do something whose failure the caller wants to know."""

@@ -1,0 +1,82 @@
+"""A real Redis server of a test's own, on loopback: started, stopped, killed and started again at will."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+__all__ = ["RedisServer"]
+
+START_S = 30.0
+STOP_S = 30.0
+
+
+class RedisServer:
+    """What a test needs of ``redis-server``; skips the test where there is none.
+
+    Args:
+        folder: Where it keeps its files.
+        options: More of its command line, as in ``"--requirepass", "sesame"``.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            pytest.skip("there is no redis-server here; scripts/install_apt.sh installs it")
+        self.port = _free_port()
+        self.log = folder / "redis.log"
+        self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._command += ["--save", "", "--logfile", str(self.log), *options]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it on the same port, and wait until it takes connections."""
+        self._process = subprocess.Popen(self._command)
+        give_up_at = time.monotonic() + START_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > give_up_at:
+                    said = self.log.read_text() if self.log.exists() else ""
+                    pytest.fail(f"redis-server did not start: {said[-2000:]}")
+                time.sleep(0.01)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Ask it to go, and wait until it has."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(STOP_S)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(STOP_S)
+        self._process = None
+
+    def restart(self) -> None:
+        """End it at once and start it again; what it held is gone, unless its options say otherwise."""
+        self.kill()
+        self.start()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
