@@ -10,7 +10,17 @@ from importlib import import_module
 from benchmarks.measure import Settings
 from benchmarks.report import RESULTS, Table, machine, write_results
 
-NAMES = ("load_ext", "first_token", "overhead", "peers", "cache", "iopub", "huggingface", "heartbeat")
+NAMES = (
+    "load_ext",
+    "first_token",
+    "overhead",
+    "peers",
+    "cache",
+    "pipeline",
+    "iopub",
+    "huggingface",
+    "heartbeat",
+)
 
 
 def main() -> None:

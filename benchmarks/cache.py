@@ -9,14 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import closing
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.measure import CHILD_TIMEOUT_S, ROOT, Settings
+from benchmarks.measure import CHILD_TIMEOUT_S, ROOT, Once, Settings, Taken, timed_calls
 from benchmarks.report import Row, Table, at_most
 from farm_notebook import AsyncFarm, Farm, loop, register_provider
 from farm_notebook.providers.scripted import ScriptedProvider
@@ -39,9 +39,6 @@ PEERS = {
     "langchain SQLiteCache": "langchain-community",
     "litellm disk cache": "litellm-cache",
 }  # and where they live
-
-Once = Callable[[], Awaitable[object]]
-Taken = dict[str, list[float]]
 
 
 class PiecesProvider(ScriptedProvider):
@@ -111,7 +108,7 @@ async def _read_rows(path: Path, rounds: int) -> list[Row]:
         cases[f"store {name}"] = lambda key=key: read(key)  # type: ignore[misc]
         cases[f"by hand {name}"] = lambda key=key: read_by_hand(key)  # type: ignore[misc]
     await store.stats()  # which writes first
-    taken = await _timed(rounds, READS, cases)
+    taken = await timed_calls(rounds, READS, cases)
     await store.aclose()
     by_hand.close()
     return [
@@ -144,7 +141,7 @@ async def _calls(core: AsyncFarm, rounds: int) -> Taken:
         cases[f"chat, {name}"] = lambda model=model: chat(model)  # type: ignore[misc]
         cases[f"stream, {name}"] = lambda model=model: stream(model)  # type: ignore[misc]
     await core.cache_stats()  # which writes first
-    return await _timed(rounds, CALLS, cases)
+    return await timed_calls(rounds, CALLS, cases)
 
 
 def _blocking_calls(farm: Farm, rounds: int) -> Taken:
@@ -154,21 +151,6 @@ def _blocking_calls(farm: Farm, rounds: int) -> Taken:
         farm.chat(PROMPT, model="pieces:1000", temperature=0)
         taken.append((time.perf_counter() - began) * 1e6)
     return {"blocking": taken}
-
-
-async def _timed(rounds: int, count: int, cases: Mapping[str, Once]) -> Taken:
-    """The microseconds of each call; the cases in turn, every other round backwards."""
-    taken: Taken = {name: [] for name in cases}
-    for number in range(rounds + 1):
-        for name in list(cases)[:: -1 if number % 2 else 1]:
-            once = cases[name]
-            for _ in range(count):
-                began = time.perf_counter()
-                await once()
-                took_us = (time.perf_counter() - began) * 1e6
-                if number:  # the first round warms up
-                    taken[name].append(took_us)
-    return taken
 
 
 def _call_rows(calls: Taken) -> list[Row]:

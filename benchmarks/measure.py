@@ -6,20 +6,33 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["ROOT", "Settings", "clean_environment", "interleaved", "run_child", "spread"]
+__all__ = [
+    "ROOT",
+    "Once",
+    "Settings",
+    "Taken",
+    "clean_environment",
+    "interleaved",
+    "run_child",
+    "spread",
+    "timed_calls",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 CHILD_TIMEOUT_S = 300
 
 T = TypeVar("T")
+Once: TypeAlias = Callable[[], Awaitable[object]]
+Taken: TypeAlias = dict[str, list[float]]  # microseconds, by case
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,21 @@ def interleaved(
     for number in range(rounds):
         for name in list(cases)[:: -1 if number % 2 else 1]:
             taken[name].append(cases[name]())
+    return taken
+
+
+async def timed_calls(rounds: int, count: int, cases: Mapping[str, Once]) -> Taken:
+    """The microseconds of each of ``count`` calls a round; the cases in turn, every other round backwards."""
+    taken: Taken = {name: [] for name in cases}
+    for number in range(rounds + 1):
+        for name in list(cases)[:: -1 if number % 2 else 1]:
+            once = cases[name]
+            for _ in range(count):
+                began = time.perf_counter()
+                await once()
+                took_us = (time.perf_counter() - began) * 1e6
+                if number:  # the first round warms up
+                    taken[name].append(took_us)
     return taken
 
 
