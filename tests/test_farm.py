@@ -405,6 +405,42 @@ def test_farms_that_differ_in_policies_alone_share_providers(toy: type[ToyProvid
     assert len(toy.made) == 1
 
 
+# Reading the settings again
+
+
+def test_a_reload_sees_what_changed_outside_and_keeps_what_was_passed(
+    monkeypatch: pytest.MonkeyPatch, toy: type[ToyProvider]
+) -> None:
+    farm = Farm(model="toy:loud", retry={"attempts": 7})
+    farm.chat("a")
+    monkeypatch.setenv("FARM_RETRY__FIRST_BACKOFF_S", "0.25")
+    monkeypatch.setenv("FARM_MODEL", "scripted:echo")
+    config = farm.reload()
+    assert config is farm.config
+    assert (config.model, config.retry.attempts, config.retry.first_backoff_s) == ("toy:loud", 7, 0.25)
+    assert farm.chat("b").text == "chat:B"
+    assert len(toy.made) == 1, "a provider, and what it has loaded, is not made anew"
+
+
+def test_what_a_reload_overrides_stays_until_it_is_overridden_again() -> None:
+    farm = Farm(model="scripted:echo", cache={"ttl_s": 5})
+    farm.reload(cache={"enabled": True}, retry={"attempts": 2})
+    farm.reload(model="scripted:count-1")
+    assert (farm.config.cache.ttl_s, farm.config.cache.enabled, farm.config.retry.attempts) == (5, True, 2)
+    assert farm.chat("x").text == "word0"
+    farm.reload(cache={"enabled": False})
+    assert (farm.config.cache.ttl_s, farm.config.cache.enabled) == (5, False)
+
+
+def test_a_reload_that_fails_leaves_the_settings_as_they_were() -> None:
+    farm = Farm(model="scripted:echo")
+    with pytest.raises(ConfigError, match="attempts"):
+        farm.reload(retry={"attempts": -1})
+    assert farm.reload() == Farm(model="scripted:echo").config
+    with pytest.raises(ConfigError, match="whole FarmConfig"):
+        Farm(load_config({"model": "scripted:echo"})).reload()
+
+
 def test_making_a_farm_makes_no_provider(toy: type[ToyProvider]) -> None:
     Farm(model="toy:loud")
     assert toy.made == []

@@ -37,6 +37,19 @@ class Farm:
         """The settings."""
         return self.core.config
 
+    def reload(self, **overrides: Any) -> FarmConfig:
+        """Read the settings anew from files and environment; models that are loaded stay so.
+
+        Args:
+            overrides: Single settings by name, e.g. ``cache={"enabled": False}``. They stay in force for this
+                farm, also when it reads its settings again.
+
+        Raises:
+            ConfigError: A setting is not valid; those from before stay in force.
+        """
+        self.core = self.core.reloaded(overrides)
+        return self.config
+
     def chat(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:
         """See ``AsyncFarm.chat``."""
         return loop.run_blocking(self.core.chat(prompt, **options))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig, load_config
-from farm_notebook.errors import FarmError, ProviderError
+from farm_notebook.errors import ConfigError, FarmError, ProviderError
 from farm_notebook.pool import shared_pool
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.request import Options, Prompt, build_request
@@ -46,10 +46,24 @@ class AsyncFarm:
     """
 
     def __init__(self, config: FarmConfig | None = None, **settings: Any) -> None:
+        self.settings = None if config is not None else settings
         self.config = config if config is not None else load_config(settings)
         self._pool = shared_pool(self.config)
         self._handler = self._pool.handler(in_pieces=True)
         self._whole_handler = self._pool.handler(in_pieces=False)
+
+    def reloaded(self, overrides: Mapping[str, Any]) -> AsyncFarm:
+        """A farm like this one, with the settings as they are now in files and environment.
+
+        Args:
+            overrides: Single settings by name, which take the place of those that this farm was made with.
+
+        Raises:
+            ConfigError: A setting is not valid, or this farm was made with a whole configuration.
+        """
+        if self.settings is None:
+            raise ConfigError("This farm was made with a whole FarmConfig. Make another one with another.")
+        return AsyncFarm(**_merged(self.settings, overrides))
 
     def request(
         self, prompt: Prompt, *, kind: RequestKind = "chat", **options: Unpack[Options]
@@ -193,6 +207,16 @@ class AsyncFarm:
             async with aclosing(events):
                 async for event in events:
                     yield event
+
+
+def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, section by section; the overrides where they differ."""
+    merged = {**settings, **overrides}
+    for name in settings.keys() & overrides.keys():
+        before, now = settings[name], overrides[name]
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            merged[name] = _merged(before, now)
+    return merged
 
 
 async def entered(held: AbstractAsyncContextManager[T]) -> T:
