@@ -111,8 +111,8 @@ def breaker(breakers: Breakers) -> Middleware:
 class _Circuit:
     """The circuit of one provider.
 
-    Who enters gets a ticket. It is good until the circuit changes, so that the outcome of a request which
-    began before that counts for nothing.
+    Who enters gets a ticket. It is good until the circuit opens, so that the outcome of a request which began
+    before that counts for nothing.
     """
 
     def __init__(self, provider: str, config: BreakerConfig, clock: Callable[[], float]) -> None:
@@ -158,18 +158,13 @@ class _Circuit:
         """
         if (refusal := self.refusal()) is not None:
             raise refusal
-        if self._open_until is not None:
-            self._ticket += 1
-            self._is_probed = True
+        self._is_probed = self._open_until is not None
         return self._ticket
 
     def succeed(self, ticket: int) -> None:
         """The provider answers."""
         if ticket == self._ticket:
-            self._failures = 0
-            if self._open_until is not None:
-                self._ticket += 1
-                self._open_until, self._is_probed = None, False
+            self._failures, self._open_until = 0, None
 
     def fail(self, ticket: int, error: ProviderError) -> None:
         """The provider is down."""
