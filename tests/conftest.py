@@ -19,7 +19,7 @@ from farm_notebook.farm import Farm
 from farm_notebook.weights.catalog import CATALOG
 from farm_notebook.weights.fetch import fetch, local_path
 
-pytest.register_assert_rewrite("contract")
+pytest.register_assert_rewrite("contract", "store_contract")
 
 # Tests ask a question twice and expect two answers; those of the cache switch it on, in folders of their own.
 os.environ["FARM_CACHE__ENABLED"] = "false"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -155,7 +154,7 @@ class RedisClient:
 
     def _left_alone(self, error: Exception, began: float) -> ConnectionError:
         """Note a failure; those who began before another one was noted do not make the pause longer."""
-        if began >= self._failed_at:
+        if began > self._failed_at:
             self._failed_at = self._clock()
             shortest_s = max(FIRST_PAUSE_S, (self._failed_at - began) * WAIT_SHARE, 2 * self._pause_s)
             self._pause_s = min(shortest_s, LONGEST_PAUSE_S)
@@ -196,20 +195,25 @@ def _is_late(error: Exception) -> bool:
     return isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError"
 
 
+_exceptions: Any = None
+
+
 async def _errors() -> Any:
-    """The errors of ``redis``, which is imported in a thread: it takes a while.
+    """The module of ``redis`` with its errors; all of it is imported in a thread, since that takes a while.
 
     Raises:
         MissingExtraError: It is not installed.
     """
-    if "redis.asyncio" not in sys.modules:
+    global _exceptions
+    if _exceptions is None:
         try:
             await asyncio.to_thread(import_module, "redis.asyncio")
+            _exceptions = import_module("redis.exceptions")
         except ImportError as error:
             raise MissingExtraError(
                 f'Redis needs the redis package ({error}). Run: pip install "farm-notebook[redis]"'
             ) from error
-    return sys.modules["redis.exceptions"]
+    return _exceptions
 
 
 _of_parent: list[object] = []  # kept from the garbage collector, which would close the parent's connections

@@ -14,6 +14,10 @@ import signal
 import sys
 from pathlib import Path
 
+from farm_notebook.config import RedisConfig
+from farm_notebook.stores import Store
+from farm_notebook.stores.redis import RedisStore
+from farm_notebook.stores.redis_client import RedisClient
 from farm_notebook.stores.sqlite import SQLiteStore
 
 KEYS = 40
@@ -34,20 +38,42 @@ def store_at(path: str, *, max_bytes: int = 50_000_000) -> SQLiteStore:
     return SQLiteStore(Path(path), ttl_s=3600, max_bytes=max_bytes)
 
 
+async def use(store: Store, chance: random.Random, number: int) -> bool:
+    """Put or get a value that others put and get too; whether something was found."""
+    key = f"key{chance.randrange(KEYS)}"
+    if number % 10 == 0:
+        await asyncio.sleep(0.001)
+    if chance.random() < 0.3:
+        store.put(key, value_of(key, number))
+    elif (value := await store.get(key)) is not None:
+        assert is_value_of(key, value), f"{key} has a value that is not whole or not its own"
+        return True
+    return False
+
+
 async def hammer(path: str, seed: str, rounds: str) -> None:
-    """Put and get keys that others put and get too; print how many gets found something."""
-    store, chance, found = store_at(path), random.Random(seed), 0
-    for number in range(int(rounds)):
-        key = f"key{chance.randrange(KEYS)}"
-        if chance.random() < 0.3:
-            store.put(key, value_of(key, number))
-        elif (value := await store.get(key)) is not None:
-            assert is_value_of(key, value), f"{key} has a value that is not whole or not its own"
-            found += 1
-        if number % 10 == 0:
-            await asyncio.sleep(0.001)
+    """Use a file; print how many gets found something."""
+    store, chance = store_at(path), random.Random(seed)
+    print(sum([await use(store, chance, number) for number in range(int(rounds))]))
     await store.aclose()
-    print(found)
+
+
+async def hammer_redis(url: str, seed: str) -> None:
+    """Use a server until stdin ends; answer each line of it when something was found 100 times more."""
+    client = RedisClient(RedisConfig(url=url), timeout_s=30)
+    store, chance, found, goal = RedisStore(client, ttl_s=3600), random.Random(seed), 0, 0
+    told = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+    for number in itertools.count():
+        found += await use(store, chance, number)
+        if goal and found >= goal:
+            print(found, flush=True)
+            told, goal = asyncio.create_task(asyncio.to_thread(sys.stdin.readline)), 0
+        elif not goal and told.done():
+            if not told.result():
+                break
+            goal = found + 100
+    await store.aclose()
+    await client.aclose()
 
 
 async def write_for_ever(path: str) -> None:
@@ -92,5 +118,5 @@ async def try_in_vain(path: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s")
-    programs = {each.__name__: each for each in (hammer, write_for_ever, fill_up, try_in_vain)}
+    programs = {each.__name__: each for each in (hammer, hammer_redis, write_for_ever, fill_up, try_in_vain)}
     asyncio.run(programs[sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,396 @@
+"""A Redis server that is away delays nobody, comes back by itself, and no password is ever told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import subprocess
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis_server import RedisServer
+
+from farm_notebook.config import RedisConfig
+from farm_notebook.errors import ConfigError, MissingExtraError
+from farm_notebook.stores import redis_client
+from farm_notebook.stores.redis_client import LONGEST_PAUSE_S, RedisClient
+
+PATIENT_S = 30.0  # on a busy machine anything may take long
+PASSWORD = "sesame-7319"
+
+Make = Callable[..., RedisClient]
+
+
+class Clock:
+    """Seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One that a test may stop."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    """A function that makes a client; all are closed in the end."""
+    made: list[RedisClient] = []
+
+    def client(url: str, password: Callable[[], str] = str, **options: Any) -> RedisClient:
+        config = RedisConfig(url=url, username=options.pop("username", None), prefix="test:")
+        made.append(RedisClient(config, password, **({"timeout_s": PATIENT_S} | options)))
+        return made[-1]
+
+    yield client
+    for each in made:
+        await each.aclose()
+
+
+async def ping(client: RedisClient) -> bool:
+    async def ask(redis: Any) -> bool:
+        answer: bool = await redis.ping()
+        return answer
+
+    return await client.run(ask)
+
+
+@asynccontextmanager
+async def listening(answer: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that is no Redis: its address, and what it was told so far, a piece for each connection."""
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(b"")
+        number = len(heard) - 1
+        with closing(writer), suppress(ConnectionResetError):
+            while told := await reader.read(65536):
+                heard[number] += told
+                writer.write(await answer(told))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", heard
+
+
+# What is used when
+
+
+def test_importing_it_does_not_import_redis() -> None:
+    program = "import sys, farm_notebook.stores.redis; print('redis' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+async def test_making_one_connects_to_nothing(make: Make) -> None:
+    async def silence(_told: bytes) -> bytes:
+        return b""
+
+    async with listening(silence) as (url, heard):
+        make(url)
+        await asyncio.sleep(0.05)
+        assert heard == []
+
+
+def test_without_an_address_there_is_nothing_to_make() -> None:
+    with pytest.raises(ConfigError, match=r"redis\.url"):
+        RedisClient(RedisConfig())
+
+
+async def test_a_missing_package_names_the_extra(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_client, "_exceptions", None)
+    monkeypatch.delitem(sys.modules, "redis.asyncio", raising=False)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "farm-notebook\[redis\]"'):
+        await ping(make("redis://127.0.0.1:1/0"))
+
+
+def test_the_first_use_may_be_by_many_at_once(server: RedisServer) -> None:
+    program = f"""
+import asyncio
+from farm_notebook.config import RedisConfig
+from farm_notebook.stores.redis_client import RedisClient
+
+async def main():
+    client = RedisClient(RedisConfig(url={server.url!r}), timeout_s={PATIENT_S})
+    print(await asyncio.gather(*[client.run(lambda redis: redis.ping()) for _ in range(5)]))
+    await client.aclose()
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == (f"{[True] * 5}\n", 0), done.stderr
+
+
+async def test_a_parameter_of_the_address_that_means_nothing_is_named(make: Make) -> None:
+    with pytest.raises(ConfigError, match=r"redis\.url.*bogus"):
+        await ping(make("redis://127.0.0.1:1/0?bogus=1"))
+
+
+async def test_the_address_chooses_the_database(server: RedisServer, make: Make) -> None:
+    first, other = make(server.url), make(server.url.replace("/0", "/3"))
+    await first.run(lambda redis: redis.set("test:a", b"one"))
+    assert await first.run(lambda redis: redis.get("test:a")) == b"one"
+    assert await other.run(lambda redis: redis.get("test:a")) is None
+
+
+# A server that is away
+
+
+async def test_a_server_that_is_away_is_left_alone_longer_and_longer(make: Make) -> None:
+    clock = Clock()
+
+    async def hang_up(_told: bytes) -> bytes:
+        raise ConnectionResetError
+
+    async with listening(hang_up) as (url, connections):
+        client = make(url, clock=clock)
+        pauses = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+        for pause_s in pauses:
+            before = len(connections)
+            with pytest.raises(ConnectionError, match=r"127\.0\.0\.1"):
+                await ping(client)
+            tried = len(connections)
+            assert tried > before
+            clock.now += pause_s - 0.01
+            for _ in range(5):
+                with pytest.raises(ConnectionError, match=r"127\.0\.0\.1"):
+                    await ping(client)
+            assert (len(connections), client.is_away) == (tried, True)
+            clock.now += 0.02
+            assert not client.is_away
+        assert max(pauses) == LONGEST_PAUSE_S
+
+
+async def test_a_server_that_takes_long_to_fail_is_left_alone_so_much_longer(make: Make) -> None:
+    clock = Clock()
+
+    async def take_your_time(_told: bytes) -> bytes:
+        clock.now += 0.5
+        await asyncio.sleep(PATIENT_S)
+        return b""
+
+    async with listening(take_your_time) as (url, _):
+        client = make(url, clock=clock, timeout_s=0.1)
+        with pytest.raises(ConnectionError, match=r"no answer within 0\.1 s"):
+            await ping(client)
+        clock.now += 14.9
+        assert client.is_away
+        clock.now += 0.2
+        assert not client.is_away
+
+
+async def test_while_one_looks_whether_it_is_back_the_others_do_not_wait(make: Make) -> None:
+    clock, is_up, is_asked, may_answer = Clock(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def answer(_told: bytes) -> bytes:
+        if not is_up.is_set():
+            raise ConnectionResetError
+        is_asked.set()
+        await may_answer.wait()
+        return b"+PONG\r\n"
+
+    async with listening(answer) as (url, _):
+        client = make(url, clock=clock)
+        with pytest.raises(ConnectionError):
+            await ping(client)
+        is_up.set()
+        clock.now += 1.01
+        looking = asyncio.create_task(ping(client))
+        await is_asked.wait()
+        with pytest.raises(ConnectionError):
+            await ping(client)
+        may_answer.set()
+        assert await looking is True
+        assert await ping(client) is True
+
+
+async def test_it_is_back_when_the_server_is(own_server: RedisServer, make: Make) -> None:
+    clock = Clock()
+    client = make(own_server.url, clock=clock)
+    assert await ping(client)
+    own_server.stop()
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            await ping(client)
+        clock.now += 100
+    own_server.start()
+    assert await ping(client)
+    own_server.stop()
+    with pytest.raises(ConnectionError):
+        await ping(client)
+    clock.now += 1.01
+    own_server.start()
+    assert await ping(client), "it begins with short pauses again"
+
+
+async def test_a_restart_between_two_uses_is_not_noticed(own_server: RedisServer, make: Make) -> None:
+    client = make(own_server.url)
+    for _ in range(3):
+        assert await asyncio.gather(*[ping(client) for _ in range(10)]) == [True] * 10
+        own_server.restart()
+    assert not client.is_away
+
+
+async def test_those_that_fail_together_count_once(make: Make) -> None:
+    clock = Clock()
+    client = make("redis://127.0.0.1:1/0", clock=clock)
+    failed = await asyncio.gather(*[ping(client) for _ in range(20)], return_exceptions=True)
+    assert {type(error) for error in failed} == {ConnectionError}
+    clock.now += 1.01
+    assert not client.is_away
+
+
+async def test_what_a_server_refuses_is_an_error_and_no_outage(server: RedisServer, make: Make) -> None:
+    client = make(server.url)
+    with pytest.raises(OSError, match="unknown command") as caught:
+        await client.run(lambda redis: redis.execute_command("NONSENSE"))
+    assert not isinstance(caught.value, ConnectionError)
+    assert await ping(client)
+
+
+async def test_more_uses_than_connections_wait_for_each_other(server: RedisServer, make: Make) -> None:
+    client = make(server.url)
+    assert await asyncio.gather(*[ping(client) for _ in range(300)]) == [True] * 300
+
+
+async def test_whoever_is_cancelled_nobody_gets_anothers_answer(server: RedisServer, make: Make) -> None:
+    client, chance = make(server.url), random.Random(1)
+    for number in range(50):
+        await client.run(lambda redis, number=number: redis.set(f"test:{number}", b"%d" % number))  # type: ignore[misc]
+
+    async def ask(number: int) -> None:
+        found = await client.run(lambda redis: redis.get(f"test:{number}"))
+        assert found == b"%d" % number
+
+    for _ in range(30):
+        asked = [asyncio.create_task(ask(number)) for number in range(50)]
+        for _ in range(chance.randrange(12)):
+            await asyncio.sleep(0)
+        for task in chance.sample(asked, 20):
+            task.cancel()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+
+
+# Passwords
+
+
+@pytest.fixture
+def locked_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One that wants a password."""
+    server = RedisServer(tmp_path, "--requirepass", PASSWORD)
+    yield server
+    server.stop()
+
+
+async def test_the_password_is_asked_for_at_each_connecting(locked_server: RedisServer, make: Make) -> None:
+    asked: list[str] = []
+    passwords = {"now": PASSWORD}
+
+    def password() -> str:
+        asked.append(passwords["now"])
+        return passwords["now"]
+
+    client = make(locked_server.url, password)
+    assert await ping(client)
+    assert await ping(client)
+    assert asked == [PASSWORD]
+    await client.run(lambda redis: redis.config_set("requirepass", "another"))
+    passwords["now"] = "another"
+    await client.aclose()
+    assert await ping(client)
+    assert asked == [PASSWORD, "another"]
+
+
+async def test_a_user_of_the_access_control_is_let_in(server: RedisServer, make: Make) -> None:
+    await make(server.url).run(
+        lambda redis: redis.execute_command("ACL", "SETUSER", "ann", "on", f">{PASSWORD}", "~test:*", "+@all")
+    )
+    assert (
+        await make(server.url, lambda: PASSWORD, username="ann").run(lambda redis: redis.acl_whoami())
+        == "ann"
+    )
+
+
+@pytest.mark.parametrize("password", ["", "wrong-4242"])
+async def test_who_is_not_let_in_is_told_so_without_the_password(
+    password: str, locked_server: RedisServer, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    client = make(locked_server.url, lambda: password)
+    with pytest.raises(ConnectionError, match=r"WRONGPASS|invalid|Authentication") as caught:
+        await ping(client)
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(client) + str(vars(client))
+    assert client.is_away
+    assert not password or password not in told
+
+
+async def test_a_server_that_repeats_the_password_is_not_quoted(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def parrot(told: bytes) -> bytes:
+        return b"-ERR unknown command 'AUTH', with args beginning with: '%s'\r\n" % PASSWORD.encode()
+
+    async with listening(parrot) as (url, heard):
+        client = make(url, lambda: PASSWORD)
+        with pytest.raises(OSError, match="unknown command 'AUTH'") as caught:
+            await ping(client)
+        assert PASSWORD.encode() in heard[0], "or this test sees nothing"
+    told = "".join(traceback.format_exception(caught.value))
+    assert PASSWORD not in told + caplog.text + repr(client) + str(vars(client))
+
+
+# Loops and processes
+
+
+def test_each_event_loop_has_connections_of_its_own(server: RedisServer) -> None:
+    client = RedisClient(RedisConfig(url=server.url), timeout_s=PATIENT_S)
+
+    async def use() -> bool:
+        try:
+            return await ping(client)
+        finally:
+            await client.aclose()
+
+    assert [asyncio.run(use()) for _ in range(3)] == [True] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+async def test_a_forked_child_connects_anew_and_leaves_its_parents_alone(
+    server: RedisServer, make: Make
+) -> None:
+    client = make(server.url)
+    mine = await client.run(lambda redis: redis.client_id())
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            its = asyncio.Runner().run(client.run(lambda redis: redis.client_id()))
+            os._exit(0 if its != mine else 1)
+        os._exit(2)
+    _, status = await asyncio.to_thread(os.waitpid, child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert await client.run(lambda redis: redis.client_id()) == mine
