@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import psutil
 from pydantic import AfterValidator, Field
 
-from farm_notebook.config.values import BaseURL, Section, Variable, as_duration, first_set
+from farm_notebook.config.values import BaseURL, OrNone, Section, Variable, as_duration
 
 __all__ = ["EndpointConfig", "HuggingFaceConfig", "LlamaCppConfig", "OllamaConfig", "OpenAIConfig"]
 
@@ -46,7 +46,7 @@ class LlamaCppConfig(Section):
     batch_tokens: int = Field(default=16, ge=1, le=4096)
     gpu_layers: int = Field(default=-1, ge=-1)
     parallel: int = Field(default=4, ge=1, le=64)
-    projectors: Mapping[str, Path | None] = Field(default_factory=dict)
+    projectors: Mapping[str, Annotated[Path | None, OrNone]] = Field(default_factory=dict)
     max_tokens: int = Field(default=2048, ge=1)
     start_timeout_s: float = Field(default=300.0, gt=0)
 
@@ -57,7 +57,7 @@ class OllamaConfig(Section):
     Args:
         enabled: Whether it may be used at all.
         default_model: The model that answers where only the provider is named; ``None`` is the first it has.
-        url: Where it listens; from ``OLLAMA_URL`` or ``OLLAMA_HOST`` where they are set.
+        url: Where it listens; ``OLLAMA_URL`` and ``OLLAMA_HOST`` set it too.
         api_key_env: The variable that holds the key of a server that wants one, read for each request.
         keep_alive: How long a model stays in its memory after an answer, as Ollama writes it (``5m``,
             ``300`` seconds, ``-1`` for ever); ``None`` leaves it to the server.
@@ -70,9 +70,7 @@ class OllamaConfig(Section):
 
     enabled: bool = True
     default_model: str | None = None
-    url: str = Field(
-        default_factory=lambda: first_set("OLLAMA_URL", "OLLAMA_HOST") or "http://localhost:11434"
-    )
+    url: str = "http://localhost:11434"
     api_key_env: Variable | None = "OLLAMA_API_KEY"
     keep_alive: Annotated[str, AfterValidator(as_duration)] | None = None
     context_tokens: int | None = Field(default=None, ge=64)
@@ -114,14 +112,10 @@ class EndpointConfig(Section):
 
 
 class OpenAIConfig(EndpointConfig):
-    """OpenAI itself, or what ``OPENAI_BASE_URL`` names."""
+    """OpenAI itself. ``OPENAI_BASE_URL``, ``OPENAI_ORG_ID`` and ``OPENAI_PROJECT_ID`` set it too."""
 
-    base_url: BaseURL = Field(
-        default_factory=lambda: first_set("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-    )
+    base_url: BaseURL = "https://api.openai.com/v1"
     api_key_env: Variable | None = "OPENAI_API_KEY"
-    organization: str | None = Field(default_factory=lambda: first_set("OPENAI_ORG_ID"))
-    project: str | None = Field(default_factory=lambda: first_set("OPENAI_PROJECT_ID"))
 
 
 class HuggingFaceConfig(Section):

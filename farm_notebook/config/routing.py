@@ -51,6 +51,8 @@ class AliasConfig(Section):
         context_tokens: The smallest context window that will do.
     """
 
+    text_sets = "model"
+
     model: str | None = Field(default=None, min_length=1)
     deployments: tuple[DeploymentConfig, ...] = ()
     balance: Balance = "weighted"
@@ -58,11 +60,6 @@ class AliasConfig(Section):
     parameters: ParametersConfig = ParametersConfig()
     needs: frozenset[Capability] = frozenset()
     context_tokens: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return {"model": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _has_one_meaning(self) -> AliasConfig:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from farm_notebook.config.policies import (
     BreakerConfig,
@@ -34,6 +33,7 @@ from farm_notebook.config.providers import (
     OpenAIConfig,
 )
 from farm_notebook.config.routing import AliasConfig
+from farm_notebook.config.values import Section
 
 __all__ = ["AUTO", "EMBEDDED_MODEL", "ENV_PREFIX", "FarmConfig"]
 
@@ -79,8 +79,8 @@ _EndpointName = Annotated[str, AfterValidator(_as_endpoint_name)]
 _AliasName = Annotated[str, AfterValidator(_as_alias)]
 
 
-class FarmConfig(BaseSettings):
-    """Everything that can be set.
+class FarmConfig(Section):
+    """Everything that can be set. This only holds it; ``load_config`` reads it from where it is set.
 
     Args:
         environment: Where this runs: ``development``, ``staging``, ``production``, or a name of your own.
@@ -93,10 +93,6 @@ class FarmConfig(BaseSettings):
         offline: Never fetch anything; a missing model is an error.
         endpoints: Further servers of OpenAI's protocol; each name is a provider's, as in ``groq:MODEL``.
     """
-
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_prefix=ENV_PREFIX, env_nested_delimiter="__"
-    )
 
     environment: str = Field(default="development", pattern=r"^[\w.-]+$")
     model: str = Field(default=EMBEDDED_MODEL, min_length=1)
@@ -120,8 +116,8 @@ class FarmConfig(BaseSettings):
     health: HealthConfig = HealthConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     display: DisplayConfig = DisplayConfig()
-    ollama: OllamaConfig = Field(default_factory=OllamaConfig)
-    openai: OpenAIConfig = Field(default_factory=OpenAIConfig)
+    ollama: OllamaConfig = OllamaConfig()
+    openai: OpenAIConfig = OpenAIConfig()
     huggingface: HuggingFaceConfig = HuggingFaceConfig()
     endpoints: Mapping[_EndpointName, EndpointConfig] = Field(default_factory=dict)
 

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import re
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
-__all__ = ["BaseURL", "Section", "Variable", "as_duration", "as_redis_url", "first_set"]
+__all__ = ["NONE", "BaseURL", "OrNone", "Section", "Variable", "as_duration", "as_redis_url", "as_variable"]
+
+NONE = "none"  # how nothing is written where there is no word for it, as in TOML and in variables
 
 
 class Section(BaseModel):
-    """Settings that belong together; frozen, and no other names are taken."""
+    """Settings that belong together; frozen, and no other names are taken.
+
+    A text ``none`` is nothing, wherever a setting may be nothing.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    text_sets: ClassVar[str | None] = None  # the setting meant by a text in the place of the whole section
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        if isinstance(given, str) and cls.text_sets is not None:
+            given = {cls.text_sets: given}
+        if isinstance(given, dict) and NONE in given.values():
+            may_be_none = _may_be_none(cls)
+            return {
+                name: None if value == NONE and name in may_be_none else value
+                for name, value in given.items()
+            }
+        return given
 
 
-def first_set(*variables: str) -> str | None:
-    """The first of some variables, known from elsewhere, that holds something."""
-    return next((value for name in variables if (value := os.environ.get(name, "").strip())), None)
+@functools.cache
+def _may_be_none(section: type[Section]) -> frozenset[str]:
+    fields = section.model_fields.items()
+    return frozenset(name for name, field in fields if type(None) in get_args(field.annotation))
 
 
-def _as_variable(name: str) -> str:
+def _none_from_text(value: Any) -> Any:
+    return None if value == NONE else value
+
+
+OrNone = BeforeValidator(_none_from_text)  # for values in a mapping, which no section looks at
+
+
+def as_variable(name: str) -> str:
     """The name of a variable, and not the key itself, which is what people write here at first."""
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
         raise ValueError(
@@ -75,4 +102,4 @@ def as_duration(text: str) -> str:
 
 
 BaseURL: TypeAlias = Annotated[str, AfterValidator(_as_base_url)]
-Variable: TypeAlias = Annotated[str, AfterValidator(_as_variable)]
+Variable: TypeAlias = Annotated[str, AfterValidator(as_variable)]

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx2
 
 from farm_notebook.config import FarmConfig
+from farm_notebook.config.secrets import find_hub_token
 from farm_notebook.types import LoadProgress
 from farm_notebook.weights.catalog import CatalogModel, HubSource
 from farm_notebook.weights.digest import hash_stream
@@ -87,7 +88,7 @@ async def _download(source: HubSource, model: CatalogModel, config: FarmConfig, 
     """Bring ``part`` to its full size, asking again when the connection breaks or the server stumbles."""
     endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or HUB_URL
     url = f"{endpoint}/{source.repo}/resolve/{source.revision}/{source.filename}"
-    token = os.environ.get("HF_TOKEN", "").strip()
+    token = find_hub_token(config)
     headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {})
     timeout = httpx2.Timeout(STALL_S, connect=config.timeouts.connect_s)
     try:
@@ -100,11 +101,13 @@ async def _download(source: HubSource, model: CatalogModel, config: FarmConfig, 
                     return
                 except (httpx2.TransportError, _BrokenOffError) as error:
                     if wait_s is None:
-                        raise SourceError(one_line(f"{error or type(error).__name__} from {url}")) from None
+                        raise SourceError(
+                            one_line(f"{error or type(error).__name__} from {url}", token)
+                        ) from None
                     await asyncio.sleep(wait_s)
     # A bad URL, or a proxy setting httpx2 cannot use: ValueError where malformed, ImportError for SOCKS.
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, ImportError) as error:
-        raise SourceError(one_line(f"{error} from {url}")) from None
+        raise SourceError(one_line(f"{error} from {url}", token)) from None
 
 
 async def _stream(client: httpx2.AsyncClient, url: str, model: CatalogModel, part: Path) -> Progress:

@@ -107,11 +107,17 @@ def require_space(folder: Path, needed_bytes: int) -> None:
         raise SourceError(f"needs {needed_bytes:,} bytes in {folder}, where {free_bytes:,} are free")
 
 
-def one_line(text: str) -> str:
-    """A foreign message without line breaks, the user and password of any URL, or our token."""
+def one_line(text: str, token: str = "") -> str:
+    """A foreign message without line breaks, the user and password of any URL, or the hub's key.
+
+    Args:
+        text: The message.
+        token: A key that was sent; those of the environment, and what looks like the hub's, are never shown.
+    """
     text = re.sub(r"://[^/\s]*@", "://***@", " ".join(text.split()))
-    if token := os.environ.get("HF_TOKEN", "").strip():
-        text = text.replace(token, "***")
+    text = re.sub(r"\bhf_\w{16,}", "***", text)
+    for secret in (token, os.environ.get("HF_TOKEN", "").strip()):
+        text = text.replace(secret, "***") if secret else text
     return text if len(text) <= CAUSE_CHARS else f"{text[: CAUSE_CHARS - 1]}…"
 
 

@@ -321,7 +321,7 @@ async def test_without_its_key_nothing_is_sent_and_the_error_says_what_to_do(
     ):
         with pytest.raises(AuthenticationError, match=f"{KEY_ENV} is not set") as caught:
             await call()
-    assert f"os.environ['{KEY_ENV}']" in str(caught.value)
+    assert f"`farm config set-key {KEY_ENV}`" in str(caught.value)
     assert "api_key_env" in str(caught.value)
     assert double.seen == []
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.config import FarmConfig
+from farm_notebook.config.secrets import find_hub_token
 from farm_notebook.errors import AuthenticationError, FetchError, ModelNotFoundError
 from farm_notebook.providers.huggingface.checkpoint import PICKLED, is_trusted
 from farm_notebook.providers.huggingface.runtime import quiet
@@ -98,7 +98,7 @@ def fetch(source: Source, config: FarmConfig, halt: Halt, report: Report) -> Pat
         )
     options: dict[str, Any] = {
         "revision": revision,
-        "token": os.environ.get("HF_TOKEN") or os.environ.get("HUGGINGFACE_TOKEN") or None,
+        "token": find_hub_token(config) or None,
         "allow_patterns": _wanted(source, config),
         "ignore_patterns": UNWANTED,
     }

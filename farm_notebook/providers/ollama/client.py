@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import cached_property
@@ -13,6 +12,7 @@ import httpx2
 from pydantic_core import from_json
 
 from farm_notebook.config import FarmConfig
+from farm_notebook.config.secrets import find_secret
 from farm_notebook.errors import AuthenticationError, FarmError, ProviderError
 from farm_notebook.providers.http import body_chunks, connection_error, public_url, redact
 from farm_notebook.providers.http_client import make_client
@@ -202,8 +202,7 @@ class OllamaClient:
 
     def _secrets(self) -> tuple[str, ...]:
         """The key, if one is set now."""
-        variable = self._config.ollama.api_key_env
-        key = os.environ.get(variable, "").strip() if variable else ""
+        key = find_secret(self._config.ollama.api_key_env, self._config)
         return (key,) if key else ()
 
     def _broken(self, error: httpx2.HTTPError) -> ProviderError:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from pydantic_core import from_json
 
-from farm_notebook.config import EndpointConfig, TimeoutConfig
+from farm_notebook.config import EndpointConfig, FarmConfig
+from farm_notebook.config.secrets import find_secret
 from farm_notebook.errors import (
     AuthenticationError,
     FarmError,
@@ -43,15 +44,16 @@ class EndpointClient:
 
     Args:
         endpoint: Where it is, and what it wants to know of the caller.
-        timeouts: Of these ``connect_s``; the pipeline has the others of a stream.
+        config: The settings: of the timeouts ``connect_s``, as the pipeline has the others; where keys are.
         provider: Its name, for errors.
     """
 
-    def __init__(self, endpoint: EndpointConfig, timeouts: TimeoutConfig, provider: str) -> None:
+    def __init__(self, endpoint: EndpointConfig, config: FarmConfig, provider: str) -> None:
         self.endpoint = endpoint
         self.base_url = endpoint.base_url.rstrip("/")
         self.provider = provider
-        self._connect_s = timeouts.connect_s
+        self._config = config
+        self._connect_s = config.timeouts.connect_s
         self._sdk: openai.AsyncOpenAI | None = None
         self._foreign_headers: tuple[str, ...] = ()
         # llama.cpp closes a connection after a streamed answer, though it promises to keep it, and the next
@@ -229,7 +231,7 @@ class EndpointClient:
     def _key(self) -> str:
         """The key as it is now; empty where there is none."""
         variable = self.endpoint.api_key_env
-        key = os.environ.get(variable, "").strip() if variable else ""
+        key = find_secret(variable, self._config)
         if not key.isascii() or not key.isprintable():
             raise AuthenticationError(
                 f"The variable {variable} holds no key: a character of it is not printable ASCII. "
@@ -241,9 +243,9 @@ class EndpointClient:
     def _no_key(self) -> AuthenticationError:
         variable = self.endpoint.api_key_env
         return AuthenticationError(
-            f"{self.provider} needs a key, and the variable {variable} is not set. Set it in a cell, "
-            f"os.environ[{variable!r}] = '...', or before the start. A server that needs no key is an "
-            "endpoint without api_key_env: "
+            f"{self.provider} needs a key, and the variable {variable} is not set. Put {variable}=... into a "
+            f"file .env beside the notebook, run `farm config set-key {variable}` in a terminal, or set it "
+            "before the start. A server that needs no key is an endpoint without api_key_env: "
             "Farm(endpoints={'local': {'base_url': 'http://localhost:8000/v1'}}).",
             provider=self.provider,
         )

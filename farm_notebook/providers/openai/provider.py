@@ -57,7 +57,7 @@ class OpenAIProvider(AIProvider):
         if endpoint is not None:
             self.name = endpoint
         self._endpoint = config.openai if endpoint is None else config.endpoints[endpoint]
-        self._client = EndpointClient(self._endpoint, config.timeouts, self.name)
+        self._client = EndpointClient(self._endpoint, config, self.name)
         self._chat_only: set[str] = set()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:

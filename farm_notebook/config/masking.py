@@ -1,0 +1,56 @@
+"""Decides which values are better not shown: keys in their wrong places, and what may carry one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["MASK", "masked", "may_be_secret"]
+
+MASK = "***"
+# Sections of which a text in place of the whole may well be a key.
+_OF_PROVIDERS = ("endpoints", "ollama", "openai", "huggingface")
+_CARRIES_SECRETS = frozenset(("headers", "query"))  # mappings of which no value is shown
+_NAMED_SO = re.compile(r"key|token(?!s)|secret|passw|auth|credential|bearer|cookie", re.IGNORECASE)
+_NAMES_ONLY = re.compile(r"_env$|^api_key_header$")  # what is right there is a name; see ``Variable``
+_A_NAME = re.compile(r"[A-Z_][A-Z0-9_]*|[A-Za-z][A-Za-z-]{0,39}")
+_LIKE_A_KEY = re.compile(
+    r"\b(sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|r8|pplx|nvapi|tgp|csk|fw)[-_][\w.-]{12,}"
+    r"|\b(github_pat_|AIza|eyJ)[\w.-]{16,}"
+    r"|\b(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{32,}\b"
+    r"|\b[Bb]earer\s+\S"
+)
+_A_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # of a commit, of a file
+
+
+def may_be_secret(path: Sequence[str], value: object) -> bool:
+    """Whether a value at that place, right or wrong, is better not shown.
+
+    Args:
+        path: Of the setting, as in ``("openai", "headers", "x-team")``.
+        value: What stands there.
+    """
+    if value is None or isinstance(value, int | float):
+        return False
+    text, name = str(value), path[-1] if path else ""
+    if "@" in text or (_LIKE_A_KEY.search(text) and not _A_DIGEST.fullmatch(text)):
+        return True
+    if any(key in _CARRIES_SECRETS for key in path[:-1]):
+        return True
+    if not isinstance(value, str):
+        return False
+    if path[:1] and path[0] in _OF_PROVIDERS and len(path) <= 1 + (path[0] == "endpoints"):
+        return True
+    if _NAMES_ONLY.search(name):
+        return _A_NAME.fullmatch(text) is None
+    return _NAMED_SO.search(name) is not None
+
+
+def masked(path: Sequence[str], value: Any) -> Any:
+    """A value with all in it that may be secret replaced."""
+    if isinstance(value, Mapping):
+        return {key: masked((*path, str(key)), inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(path, inner) for inner in value]
+    return MASK if may_be_secret(path, value) else value
