@@ -157,13 +157,11 @@ class HealthMonitor:
                 watcher.tell(status)
 
     async def _refresh(self) -> None:
-        is_first = True
         while True:
             try:
-                await self.check_all(refresh=not is_first)
+                await self.check_all(refresh=True)
             except Exception:  # noqa: BLE001 - the next look may succeed, and panels go on
                 _log.warning("The providers' health could not be asked for.", exc_info=True)
-            is_first = False
             await self._sleep(max(self._config.ttl_s, SHORTEST_REFRESH_S))
 
     async def _stop_refreshing(self) -> None:
