@@ -1,13 +1,13 @@
 """Gives the answer that a model gave before, where it would give the same one again.
 
-That is where nothing is left to chance: at temperature 0, or with a seed. Everything else passes untouched,
-and so does a request that says ``cache="off"``. Equal requests under way at the same time share one answer.
+That is where nothing is left to chance: at temperature 0, with a seed, or where the request says which sample
+it wants. Everything else passes untouched, and so does a request that says ``cache="off"``. Equal requests
+under way at the same time share one answer, which only the first of them pays for.
 
 An answer is kept under the model that gave it and that model's digest, so that another one's answer, or an
 older one's, is never given for it. It is kept once its finish mark has come, and only where it is whole.
 
-Embeddings do not pass here: they are no stream of events. They are to be kept one text each, under the same
-kind of key.
+Embeddings do not pass here: they are no stream of events. See ``embeddings.py``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from farm_notebook.types import (
     ToolCall,
 )
 
-__all__ = ["Digest", "cache", "is_repeatable"]
+__all__ = ["Digest", "cache", "is_repeatable", "known_digest"]
 
 DIGEST_WAIT_S = 0.5  # a large file takes longer the first time; then nothing is looked up or kept
 EVENTS_AT_ONCE = 1000  # of a replay, before others on the loop get their turn
@@ -46,8 +46,8 @@ Digest: TypeAlias = Callable[[ModelRef], Awaitable[str | None]]
 
 
 def is_repeatable(request: ChatRequest) -> bool:
-    """Whether the same request gets the same answer: it is greedy, or its sampling has a seed."""
-    return request.temperature == 0 or request.seed is not None
+    """Whether the same request gets the same answer: it is greedy, has a seed, or wants a certain sample."""
+    return request.temperature == 0 or request.seed is not None or request.sample is not None
 
 
 def cache(
@@ -81,7 +81,7 @@ def cache(
 
         async def answered(request: ChatRequest) -> AsyncGenerator[Event, None]:
             try:
-                known = await _told(digest, request.ref)
+                known = await known_digest(digest, request.ref)
             except TimeoutError:
                 events = handler(request)
             else:
@@ -94,7 +94,7 @@ def cache(
                         for event in found[start : start + EVENTS_AT_ONCE]:
                             yield event
                     return
-                events = under_way.join(key, lambda: kept(request, known), anew=is_anew)
+                events = _shared(under_way, key, lambda: kept(request, known), anew=is_anew)
             async with aclosing(events):
                 async for event in events:
                     yield event
@@ -107,9 +107,10 @@ def cache(
                     yield event
             if not events or not isinstance(events[-1], Finished) or events[-1].reason not in _WHOLE:
                 return
-            ref = next((event.ref for event in events if isinstance(event, Started)), request.ref)
+            started = (event.ref for event in reversed(events) if isinstance(event, Started))
+            ref = next(started, request.ref)  # the last one, since another model may have stood in
             try:
-                told = await _told(digest, ref)
+                told = await known_digest(digest, ref)
             except TimeoutError:
                 return
             if ref != request.ref or known in (None, told):  # or the model was changed under way
@@ -119,6 +120,22 @@ def cache(
         return cached
 
     return wrap
+
+
+async def _shared(
+    flights: SingleFlight[Event], key: str, start: Callable[[], AsyncGenerator[Event, None]], *, anew: bool
+) -> AsyncGenerator[Event, None]:
+    """The answer under way for a key; only for the one who started it is it none that was there already."""
+    is_first = False
+
+    def start_it() -> AsyncGenerator[Event, None]:
+        nonlocal is_first
+        is_first = True
+        return start()
+
+    async with aclosing(flights.join(key, start_it, anew=anew)) as events:
+        async for event in events:
+            yield event if is_first or not isinstance(event, Started) else replace(event, cached=True)
 
 
 def _as_cached(ref: ModelRef, events: Sequence[Event]) -> list[Event]:
@@ -135,7 +152,7 @@ def _events(content: bytes | None, in_pieces: bool) -> list[Event]:
         return []
 
 
-async def _told(digest: Digest, ref: ModelRef) -> str | None:
+async def known_digest(digest: Digest, ref: ModelRef) -> str | None:
     """The digest, or ``None`` where it cannot be told; if that matters, the request itself will say why.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
-__all__ = ["SingleFlight"]
+__all__ = ["SingleFlight", "copy_of"]
 
 T = TypeVar("T")
 
@@ -111,10 +111,15 @@ class _Flight(Generic[T]):
         if not self._is_error_taken:
             self._is_error_taken = True
             return error
-        try:
-            own = copy.copy(error)
-        except TypeError:  # its class takes more than it tells; better the same one than another
-            return error
-        own.__cause__, own.__context__ = error.__cause__, error.__context__
-        own.__suppress_context__ = error.__suppress_context__
-        return own
+        return copy_of(error)
+
+
+def copy_of(error: BaseException) -> BaseException:
+    """An error like another one, with the same causes, to be raised in another place."""
+    try:
+        own = copy.copy(error)
+    except TypeError:  # its class takes more than it tells; better the same one than another
+        return error
+    own.__cause__, own.__context__ = error.__cause__, error.__context__
+    own.__suppress_context__ = error.__suppress_context__
+    return own

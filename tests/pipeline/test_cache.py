@@ -40,7 +40,9 @@ from farm_notebook.types import (
     PromptProgress,
     ReasoningDelta,
     RequestKind,
+    Rerouted,
     Retrying,
+    Route,
     Started,
     TextDelta,
     ToolCall,
@@ -180,6 +182,8 @@ async def test_a_second_request_gets_the_same_answer_and_asks_nobody(
         ({"temperature": None, "seed": 7}, True),
         ({"temperature": None}, False),
         ({"temperature": 0.1}, False),
+        ({"temperature": 1.0, "sample": 0}, True),
+        ({"temperature": None, "sample": 3}, True),
     ],
 )
 async def test_only_an_answer_that_is_not_left_to_chance_is_kept(
@@ -192,6 +196,16 @@ async def test_only_an_answer_that_is_not_left_to_chance_is_kept(
     assert first == [*ANSWER]
     assert second == [*(AGAIN if repeatable else ANSWER)]
     assert (await store.stats()).entries == repeatable
+
+
+async def test_each_sample_is_kept_apart(store: SQLiteStore, digests: Digests) -> None:
+    samples = [(Started(REF), TextDelta(str(number)), Finished("stop")) for number in range(3)]
+    handler = cache(store, digests)(Model(*samples))
+    requests = [dataclasses.replace(REQUEST, temperature=1.0, sample=number) for number in range(3)]
+    for _ in range(2):
+        answers = [await played(handler, request) for request in requests]
+        assert [answer[1:] for answer in answers] == [[*sample[1:]] for sample in samples]
+    assert all(answer[0] == Started(REF, cached=True) for answer in answers)
 
 
 async def test_a_request_for_something_else_is_asked(store: SQLiteStore, digests: Digests) -> None:
@@ -285,6 +299,8 @@ SMALL: dict[str, st.SearchStrategy[Any]] = {
     "kind": st.sampled_from(get_args(RequestKind)),
     "temperature": st.sampled_from([None, 0.0]),
     "seed": st.sampled_from([None, 0]),
+    "sample": st.sampled_from([None, 0, 1]),
+    "route": st.sampled_from([Route(), Route("a", "because"), Route(alternates=(ModelRef("a", "x"),))]),
     "stop": st.sampled_from([(), ("a",), ("a", "b"), ("ab",)]),
     "schema": st.sampled_from([None, {}, {"a": None}]),
     "extra": st.sampled_from([{}, {"a": 1, "b": [1]}, {"b": [1], "a": 1}, {"a": [1], "b": 1}]),
@@ -298,7 +314,8 @@ small_digests = st.sampled_from([None, "", "d"])
 def test_two_requests_have_one_key_if_and_only_if_they_ask_the_same(
     one: ChatRequest, other: ChatRequest, digest: str | None, other_digest: str | None
 ) -> None:
-    is_same = (using(one, "use"), digest) == (using(other, "use"), other_digest)
+    asked = [dataclasses.replace(request, cache="use", route=Route()) for request in (one, other)]
+    is_same = (asked[0], digest) == (asked[1], other_digest)
     assert (one.fingerprint(digest) == other.fingerprint(other_digest)) == is_same
 
 
@@ -407,6 +424,18 @@ async def test_an_answer_is_kept_under_the_model_that_gave_it(store: SQLiteStore
     assert len(model.asked) == 2
 
 
+async def test_the_answer_of_a_model_that_stood_in_is_kept_under_that_one(
+    store: SQLiteStore, digests: Digests
+) -> None:
+    said = (TextDelta("instead"), Finished("stop"))
+    model = Model((Started(REF), Rerouted(REF, OTHER, "it broke"), Started(OTHER), *said), ANSWER)
+    handler = cache(store, digests)(model)
+    await played(handler)
+    assert await played(handler) == [*ANSWER], "what was asked for has not answered yet"
+    again = await played(handler, dataclasses.replace(REQUEST, ref=OTHER))
+    assert again == [Started(OTHER, cached=True), *said]
+
+
 async def test_a_model_that_changed_is_asked_anew(store: SQLiteStore, digests: Digests) -> None:
     model = Model()
     handler = cache(store, digests)(model)
@@ -489,7 +518,9 @@ async def test_equal_requests_at_the_same_time_ask_once(store: SQLiteStore, dige
     while not model.asked:
         await asyncio.sleep(0.001)
     model.may_go_on.set()
-    assert await asyncio.gather(*callers) == [[*ANSWER]] * 50
+    first, *others = await asyncio.gather(*callers)
+    assert first == [*ANSWER]
+    assert others == [[ANSWER[0], Started(REF, cached=True), *ANSWER[2:]]] * 49, "which cost nothing more"
     assert await played(handler) == [*AGAIN]
     assert len(model.asked) == 1
 
@@ -597,7 +628,8 @@ def farm(tmp_path: Path) -> Iterator[Farm]:
 def test_a_reply_says_that_it_was_kept(farm: Farm) -> None:
     first, second = (farm.chat("hello", temperature=0) for _ in range(2))
     assert (first.cached, second.cached) == (False, True)
-    assert dataclasses.replace(second, timings=first.timings, cached=False) == first
+    assert dataclasses.replace(second, timings=first.timings, cached=False, cost=first.cost) == first
+    assert second.cost == 0
     assert second.footer == "scripted:count-5 · 5 tokens · cached"
     assert second.provenance()["cached"] is True
     assert second.timings.tokens_per_s is None
