@@ -220,7 +220,7 @@ class _Choice:
                     f"its context window of {tokens:,} tokens is not larger than the {limit:,} of {failed}"
                 )
                 self._waiting.remove(ref)
-            elif tokens > (limit or 0) and tokens >= (error.tokens or 0):
+            elif tokens >= (error.tokens or 0):
                 self._large.add(ref)
 
     def error(self) -> NoTargetAnsweredError:
