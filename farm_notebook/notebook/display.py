@@ -26,9 +26,9 @@ from farm_notebook.types import Event, TextDelta
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["CellDisplay", "Display", "TerminalDisplay"]
+__all__ = ["CLEAR_LINE", "CellDisplay", "Display", "TerminalDisplay"]
 
-_CLEAR = "\r\x1b[2K"  # to the start of a terminal's line, and nothing left on it
+CLEAR_LINE = "\r\x1b[2K"  # to the start of a terminal's line, and nothing left on it
 
 
 class Display(ABC):
@@ -164,7 +164,7 @@ class TerminalDisplay(Display):
                 self._wrote = True
             case _ if not self._wrote and sys.stderr.isatty() and self._progress.add(event):
                 width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be taken away
-                sys.stderr.write(f"{_CLEAR}{self._progress.note[:width]}")
+                sys.stderr.write(f"{CLEAR_LINE}{self._progress.note[:width]}")
                 sys.stderr.flush()
 
     def finish(self, reply: Reply) -> None:
@@ -184,5 +184,5 @@ class TerminalDisplay(Display):
 
     def _clear_note(self) -> None:
         if not self._wrote and sys.stderr.isatty():
-            sys.stderr.write(_CLEAR)
+            sys.stderr.write(CLEAR_LINE)
             sys.stderr.flush()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from farm_notebook.notebook.completion import Completer
+from farm_notebook.notebook.keys import KeyWatch
 from farm_notebook.notebook.magics import FarmMagics
 from farm_notebook.notebook.transformer import CellTransformer
 
@@ -23,6 +25,8 @@ class _Extension:
         self._shell: Any = shell
         self._magics = FarmMagics(shell)
         self._transformer = CellTransformer(shell)
+        self._completer = Completer(self._magics.known)
+        self._keys = KeyWatch()
 
     def load(self) -> None:
         shell, transformer = self._shell, self._transformer
@@ -30,6 +34,8 @@ class _Extension:
         shell.input_transformers_cleanup.append(transformer)
         shell.events.register("pre_run_cell", transformer.cell_started)
         shell.events.register("post_run_cell", transformer.cell_ended)
+        shell.events.register("pre_run_cell", self._keys.look)
+        shell.Completer.custom_matchers.append(self._completer.match)
         formatter = shell.display_formatter
         if hasattr(shell, "kernel"):
             formatter.ipython_display_formatter.for_type_by_name(*_REPLY, self._skip_if_shown)
@@ -40,12 +46,15 @@ class _Extension:
         shell, transformer = self._shell, self._transformer
         manager = shell.magics_manager
         for kind in ("line", "cell"):
-            manager.magics[kind].pop("farm_chat", None)
+            for name in ("farm", "farm_chat"):
+                manager.magics[kind].pop(name, None)
         manager.registry.pop(FarmMagics.__name__, None)
         shell.configurables[:] = [each for each in shell.configurables if each is not self._magics]
         shell.input_transformers_cleanup.remove(transformer)
         shell.events.unregister("pre_run_cell", transformer.cell_started)
         shell.events.unregister("post_run_cell", transformer.cell_ended)
+        shell.events.unregister("pre_run_cell", self._keys.look)
+        shell.Completer.custom_matchers.remove(self._completer.match)
         formatter = shell.display_formatter
         for each in (formatter.ipython_display_formatter, formatter.formatters["text/plain"]):
             each.deferred_printers.pop(_REPLY, None)
@@ -72,7 +81,7 @@ class _Extension:
 
 
 def load(shell: InteractiveShell) -> None:
-    """Add ``%farm_chat`` and ``%%farm_chat`` to a shell."""
+    """Add ``%farm``, ``%farm_chat`` and ``%%farm_chat`` to a shell."""
     unload(shell)
     extension = _loaded[id(shell)] = _Extension(shell)
     extension.load()

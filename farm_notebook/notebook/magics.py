@@ -1,4 +1,4 @@
-"""``%farm_chat`` and ``%%farm_chat``: from a cell's text to one request and its answer."""
+"""The magics: ``%farm_chat`` and ``%%farm_chat`` ask a model, ``%farm`` runs one of its subcommands."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 
 from farm_notebook.errors import FarmError, InterruptedReply, InvalidRequestError
+from farm_notebook.notebook.commands import overview, run_line
+from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.interpolation import Filled, interpolate
+from farm_notebook.notebook.known import KnownModels
 from farm_notebook.notebook.options import CellOptions, help_text, parse_line
 from farm_notebook.notebook.threads import Threads
 from farm_notebook.notebook.tracebacks import describe_error
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from farm_notebook.farm import AsyncFarm
     from farm_notebook.notebook.answer import Answer
     from farm_notebook.reply import Reply
-    from farm_notebook.types import ChatRequest
+    from farm_notebook.types import ChatRequest, Route
 
 __all__ = ["FarmMagics"]
 
@@ -35,6 +38,7 @@ class FarmMagics(Magics):
         super().__init__(shell)
         self._shell = shell
         self.threads = Threads()
+        self.known = KnownModels()
         self.just_shown: Reply | None = None
 
     @no_var_expand
@@ -73,6 +77,22 @@ class FarmMagics(Magics):
         with self._outcome(turn):
             return await loop.run(turn.answer.run())
 
+    @no_var_expand
+    @line_magic
+    def farm(self, line: str) -> object:
+        """Models, settings, kept answers and the history, by subcommands.
+
+        ::
+
+            %farm models
+            usage = %farm usage --by day
+        """
+        self.just_shown = None
+        with _one_line_errors((FarmError, OSError, KeyboardInterrupt)):
+            namespace = self._namespace()
+            session = Session(self._shell, self.known)
+            return run_line(session, line, lambda text: interpolate(text, namespace).text)
+
     def _prepare(self, line: str, cell: str | None, *, owns_cell: bool = False) -> _Turn | None:
         """Everything up to the request; ``None`` where nothing is to be sent."""
         self.just_shown = None
@@ -97,7 +117,7 @@ class FarmMagics(Magics):
             farm = default_farm().core
             request = self._request(farm, options, filled.text)
             if options.dry_run:
-                print(describe_request(request, filled))
+                print(describe_request(request, filled, self._alias_parameters(farm, options)))
                 return None
             return _Turn(options, filled.text, self._answer(farm, request, options, owns_cell))
 
@@ -116,7 +136,15 @@ class FarmMagics(Magics):
             seed=options.seed,
             stop=options.stop,
             cache=options.cache,
+            sample=options.sample,
         )
+
+    def _alias_parameters(self, farm: AsyncFarm, options: CellOptions) -> Mapping[str, object]:
+        """What the model's alias says about the request, and the line does not."""
+        from farm_notebook.router import look_up
+
+        told = look_up(options.model, farm.config).parameters
+        return {name: value for name, value in told.items() if getattr(options, name, None) in (None, ())}
 
     def _answer(self, farm: AsyncFarm, request: ChatRequest, options: CellOptions, owns_cell: bool) -> Answer:
         from farm_notebook.notebook.answer import Answer
@@ -150,6 +178,7 @@ class FarmMagics(Magics):
     def _keep(self, turn: _Turn, reply: Reply) -> None:
         options = turn.options
         self.just_shown = reply
+        self.known.add([str(reply.ref)])
         if options.out:
             self._shell.user_ns[options.out] = reply
         if not options.no_history and reply.text:
@@ -179,12 +208,24 @@ class _Turn:
 
 
 FarmMagics.farm_chat.__doc__ = f"{FarmMagics.farm_chat.__doc__}\n{help_text()}"
+FarmMagics.farm.__doc__ = f"{FarmMagics.farm.__doc__}\n{overview()}"
 
 
-def describe_request(request: ChatRequest, filled: Filled) -> str:
-    """What a request would send, to read: model, parameters, and every message in full."""
-    parameters = ", ".join(f"{name}={value!r}" for name, value in request.parameters().items())
-    lines = [f"Would go to {request.ref}; nothing was sent.", f"parameters: {parameters or 'the defaults'}"]
+def describe_request(request: ChatRequest, filled: Filled, of_alias: Mapping[str, object]) -> str:
+    """What a request would send, to read: model, route, parameters, and every message in full.
+
+    Args:
+        request: What would be sent.
+        filled: Which fields of the prompt were filled.
+        of_alias: The parameters that an alias sets.
+    """
+    lines = [f"Would go to {request.ref}; nothing was sent.", *_describe_route(request.route)]
+    parameters = _listed_parameters(request.parameters())
+    lines.append(f"parameters: {parameters or 'the defaults'}")
+    if of_alias:
+        lines.append(f"of them from the alias: {_listed_parameters(of_alias)}")
+    if request.sample is not None:
+        lines.append(f"sample: {request.sample}")
     if filled.filled:
         lines.append(f"filled: {', '.join(f'{{{name}}}' for name in filled.filled)}")
     if filled.left:
@@ -194,12 +235,26 @@ def describe_request(request: ChatRequest, filled: Filled) -> str:
     return "\n".join(lines)
 
 
+def _describe_route(route: Route) -> Iterator[str]:
+    if route.reason:
+        yield f"because: {route.reason}"
+    if route.deployments:
+        places = ", ".join(f"{place.ref} (weight {place.weight:g})" for place in route.deployments)
+        yield f"one of, {route.balance.replace('_', ' ')}: {places}"
+    if route.alternates:
+        yield f"if it fails: {', '.join(map(str, route.alternates))}"
+
+
+def _listed_parameters(parameters: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+
+
 @contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _one_line_errors(kinds: tuple[type[BaseException], ...] = (FarmError,)) -> Iterator[None]:
     """Show an error that is made for the user as one line; the traceback would only show this package."""
     try:
         yield
-    except FarmError as error:
+    except kinds as error:
         line = f"\x1b[31m{type(error).__name__}\x1b[0m: {error}"
         error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]  # IPython's protocol
         raise

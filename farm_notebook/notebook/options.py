@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import keyword
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NoReturn, get_args
+from typing import Literal, get_args
 
 from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.line import LineParser, next_word, suggestion, unquote
 from farm_notebook.types import CacheUse
 
-__all__ = ["DEFAULT_THREAD", "CellOptions", "FormatName", "help_text", "parse_line"]
+__all__ = ["DEFAULT_THREAD", "CellOptions", "FormatName", "chat_parser", "help_text", "parse_line"]
 
 FormatName = Literal["markdown", "text", "code", "json", "html", "math"]
 
 DEFAULT_THREAD = "notebook"
 
-_TOKEN = re.compile(r"""\s*((?:[^\s"']|"(?:\\.|[^"\\])*"|'[^']*')+)(?=\s|$)""")
-_QUOTED = re.compile(r""""((?:\\.|[^"\\])*)"|'([^']*)'""")
 _GLUED_NUMBER = re.compile(r"(-t)(-?[0-9.]\S*)")
 
 
@@ -37,6 +34,7 @@ class CellOptions:
     stop: tuple[str, ...]
     no_cache: bool
     refresh: bool
+    sample: int | None
     out: str | None
     thread: str
     no_history: bool
@@ -65,7 +63,7 @@ def parse_line(line: str, fill: Callable[[str], str]) -> tuple[CellOptions, str]
     Raises:
         InvalidRequestError: Quoting the bad option and listing the valid ones.
     """
-    parser = _parser()
+    parser = chat_parser()
     arguments, prompt = _split(line, parser)
     if "--no-interpolate" not in arguments:
         arguments = [fill(argument) for argument in arguments]
@@ -78,17 +76,13 @@ def parse_line(line: str, fill: Callable[[str], str]) -> tuple[CellOptions, str]
 
 def help_text() -> str:
     """The options, a line or two each."""
-    return _parser().format_help()
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InvalidRequestError(f"{message[:1].upper()}{message[1:]}. `%farm_chat?` lists the options.")
+    return chat_parser().format_help()
 
 
 @cache
-def _parser() -> _Parser:
-    parser = _Parser(prog="%%farm_chat", usage="%%farm_chat [options]", add_help=False, allow_abbrev=False)
+def chat_parser() -> LineParser:
+    """What parses the options."""
+    parser = LineParser("%%farm_chat", usage="%%farm_chat [options]", help_at="%farm_chat?")
     request = parser.add_argument_group("the request")
     request.add_argument(
         "-m", "--model", metavar="NAME", help="the model, e.g. llamacpp:smollm2:135m or ./x.gguf"
@@ -101,6 +95,9 @@ def _parser() -> _Parser:
     kept = request.add_mutually_exclusive_group()
     kept.add_argument("--no-cache", action="store_true", help="neither use nor keep an answer")
     kept.add_argument("--refresh", action="store_true", help="ask anew, and keep that answer")
+    request.add_argument(
+        "--sample", type=int, metavar="N", help="which of several answers to one question; each is kept"
+    )
     memory = parser.add_argument_group("conversation memory")
     memory.add_argument(
         "--thread",
@@ -123,13 +120,13 @@ def _parser() -> _Parser:
     return parser
 
 
-def _split(line: str, parser: _Parser) -> tuple[list[str], str]:
+def _split(line: str, parser: LineParser) -> tuple[list[str], str]:
     """The arguments, unquoted, and the untouched rest."""
-    actions = parser._option_string_actions  # argparse has no public table of its options
+    actions = parser.options()
     arguments: list[str] = []
     position = 0
     while (rest := line[position:].lstrip()).startswith("-"):
-        token = _TOKEN.match(line, position)
+        token = next_word(line, position)
         word = token[1] if token else rest.split()[0]
         if token and word == "--":
             position = token.end()
@@ -138,28 +135,17 @@ def _split(line: str, parser: _Parser) -> tuple[list[str], str]:
         if name not in actions and (glued := _GLUED_NUMBER.fullmatch(word)):
             name, word = glued[1], f"{glued[1]}={glued[2]}"
         if name not in actions:
-            close = difflib.get_close_matches(name, actions, n=1)
             raise InvalidRequestError(
-                f"{word!r} is not an option."
-                + (f" Did you mean {close[0]}?" if close else f" Valid: {', '.join(sorted(actions))}.")
-                + " Put -- before a prompt that begins with a dash."
+                f"{word!r} is not an option. {suggestion(name, actions)} "
+                "Put -- before a prompt that begins with a dash."
             )
         value = token
         if token and "=" not in word and actions[name].nargs != 0:
-            value = _TOKEN.match(line, token.end())
+            value = next_word(line, token.end())
             word = f"{name}={value[1]}" if value else name
         if value is None:
             raise InvalidRequestError(f"{name} needs a value, with its quotes closed: {line.strip()!r}.")
         # Joined with "=", so that a value that begins with a dash is still a value.
-        arguments.append(_unquote(word))
+        arguments.append(unquote(word))
         position = value.end()
     return arguments, line[position:].strip()
-
-
-def _unquote(word: str) -> str:
-    """A word without its quotes; only ``"`` and a backslash are escaped, and only between double quotes."""
-    return _QUOTED.sub(lambda quoted: _unescape(quoted[1]) if quoted[2] is None else quoted[2], word)
-
-
-def _unescape(text: str) -> str:
-    return re.sub(r'\\(["\\])', r"\1", text)

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["CellTransformer"]
 
 _CELL_MAGIC = re.compile(r"%%farm_chat(?=\s|$)(.*)", re.DOTALL)
-_LINE_MAGIC = re.compile(r"(\s*)(\w+\s*=\s*)?%farm_chat(?:[ \t]+(.*))?", re.DOTALL)
+_CHAT_LINE = re.compile(r"\s*%farm_chat(?:[ \t]+(?P<line>.*))?", re.DOTALL)
+_ANY_LINE = re.compile(
+    r"(?P<start>\s*(?:\w+\s*=\s*)?)%(?P<magic>farm|farm_chat)(?:[ \t]+(?P<line>.*))?", re.DOTALL
+)
 _AWAITED = "await get_ipython().magics_manager.registry['FarmMagics'].farm_chat_async({line!r}, {cell!r})\n"
-_SYNC = "{indent}{target}get_ipython().run_line_magic('farm_chat', {line!r})\n"
+_SYNC = "{start}get_ipython().run_line_magic({magic!r}, {line!r})\n"
 _OLDEST_AWAITING_KERNEL = (7, 4)
 
 
@@ -57,16 +60,10 @@ class CellTransformer:
                 return lines
             body = "".join(lines[written[0] + 1 :])
             return [_AWAITED.format(line=cell_magic[1].strip(), cell=body)]
-        line_magic = _LINE_MAGIC.fullmatch(first.rstrip("\n"))
-        if (
-            len(written) == 1
-            and line_magic
-            and not line_magic[2]
-            and self._may_await
-            and not _continues(first)
-        ):
-            return [_AWAITED.format(line=line_magic[3] or "", cell=None)]
-        if first.startswith("%%") or not any("%farm_chat" in line for line in lines):
+        chat_line = _CHAT_LINE.fullmatch(first.rstrip("\n"))
+        if len(written) == 1 and chat_line and self._may_await and not _continues(first):
+            return [_AWAITED.format(line=chat_line["line"] or "", cell=None)]
+        if first.startswith("%%") or not any("%farm" in line for line in lines):
             return lines  # the body of another magic may be a file's; one that runs it transforms it again
         return _guard_questions(lines)
 
@@ -82,7 +79,8 @@ class CellTransformer:
 
 
 def _guard_questions(lines: list[str]) -> list[str]:
-    """Call the line magic outright where its line ends with ``?``, which IPython takes for a call for help.
+    """Call a line magic outright where its line ends with ``?``, which IPython takes for a call for help on
+    the line's last word. ``%farm`` itself answers a subcommand's name and a ``?`` with the help of it.
 
     Lines inside a string are left alone.
     """
@@ -91,9 +89,8 @@ def _guard_questions(lines: list[str]) -> list[str]:
         start = tokens[0].start[0] - 1 if tokens else len(lines)
         if start >= len(lines) or not lines[start].rstrip().endswith("?"):
             continue
-        if match := _LINE_MAGIC.fullmatch(lines[start].rstrip("\n")):
-            call = _SYNC.format(indent=match[1], target=match[2] or "", line=match[3] or "")
-            guarded[start] = call
+        if match := _ANY_LINE.fullmatch(lines[start].rstrip("\n")):
+            guarded[start] = _SYNC.format(**match.groupdict(default=""))
     return guarded
 
 

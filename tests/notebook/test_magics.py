@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import builtins
 import concurrent.futures
+import json
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
+from shells import Shell, loaded_shell, plain_shell, snapshot
 
 import farm_notebook.farm.blocking
 from farm_notebook.errors import FarmError, InvalidRequestError, ModelNotFoundError, ProviderConnectionError
-from farm_notebook.notebook.magics import FarmMagics
 from farm_notebook.notebook.options import FormatName
 from farm_notebook.reply import Reply
 from farm_notebook.types import ChatMessage
@@ -24,87 +21,8 @@ from farm_notebook.types import ChatMessage
 pytestmark = pytest.mark.slow  # a shell each
 
 
-class Shell:
-    """One IPython shell, and what a test asks of it."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        config = Config()
-        config.HistoryManager.enabled = False
-        config.InteractiveShell.colors = "nocolor"
-        self.ip: Any = InteractiveShell.instance(config=config)
-        self._capsys = capsys
-
-    def run(self, cell: str) -> tuple[Any, str]:
-        """Run a cell; its outcome and what it printed."""
-        self._capsys.readouterr()
-        result = self.ip.run_cell(cell, store_history=True)
-        captured = self._capsys.readouterr()
-        return result, captured.out + captured.err
-
-    def reply(self, cell: str) -> Reply:
-        """The reply that is a cell's value."""
-        result, _ = self.run(cell)
-        result.raise_error()
-        assert isinstance(result.result, Reply)
-        return result.result
-
-    def error(self, cell: str) -> tuple[BaseException, str]:
-        """The error that ends a cell, and all that is printed of it."""
-        result, out = self.run(cell)
-        assert result.error_in_exec is not None
-        return result.error_in_exec, out
-
-    def sent(self, line: str, prompt: str) -> str:
-        """What a request would send."""
-        result, out = self.run(f"%%farm_chat --dry-run {line}\n{prompt}")
-        result.raise_error()
-        return out
-
-    @property
-    def magics(self) -> FarmMagics:
-        found = self.ip.magics_manager.registry["FarmMagics"]
-        assert isinstance(found, FarmMagics)
-        return found
-
-    def thread(self, name: str = "notebook") -> tuple[ChatMessage, ...]:
-        return self.magics.threads.history(name)
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    """A shell without the extension; the model that answers is ``scripted:echo``."""
-    monkeypatch.setenv("FARM_MODEL", "scripted:echo")
-    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
-    for name in ("last_value", "last_type", "last_traceback"):
-        if hasattr(sys, name):
-            monkeypatch.delattr(sys, name)
-    builtins_before = dict(vars(builtins))
-    hooks = sys.displayhook, sys.excepthook
-    main = sys.modules["__main__"]
-    InteractiveShell.clear_instance()
-    shell = Shell(capsys)
-    yield shell
-    shell.ip.run_cell(
-        "%unload_ext farm_notebook"
-    ) if "farm_notebook" in shell.ip.extension_manager.loaded else None
-    shell.ip.restore_sys_module_state()
-    shell.ip._atexit_once()
-    InteractiveShell.clear_instance()
-    sys.displayhook, sys.excepthook = hooks
-    sys.modules["__main__"] = main
-    for name in set(vars(builtins)) - set(builtins_before):
-        delattr(builtins, name)
-    for name in ("last_value", "last_type", "last_traceback"):
-        if hasattr(sys, name):
-            delattr(sys, name)
-
-
-@pytest.fixture
-def shell(plain: Shell) -> Shell:
-    """A shell with the extension."""
-    result, _ = plain.run("%load_ext farm_notebook")
-    result.raise_error()
-    return plain
+plain = pytest.fixture(name="plain")(plain_shell)
+shell = pytest.fixture(name="shell")(loaded_shell)
 
 
 def test_a_cell_is_answered_and_its_value_is_the_reply(shell: Shell) -> None:
@@ -201,6 +119,41 @@ def test_a_dry_run_shows_all_that_would_be_sent_and_sends_nothing(shell: Shell) 
     assert "_oh" not in shell.ip.user_ns or shell.ip.user_ns["_oh"] == {}
 
 
+def test_a_dry_run_tells_the_route_and_what_the_alias_adds(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alias = {
+        "model": "scripted:echo",
+        "fallback": ["scripted:count-2"],
+        "parameters": {"temperature": 0.2, "max_tokens": 9, "system": "Be kind."},
+    }
+    monkeypatch.setenv("FARM_ALIASES", json.dumps({"fast": alias}))
+    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
+    out = shell.sent("-m fast -t 0.7 --sample 2", "Hi")
+    assert "Would go to scripted:echo; nothing was sent." in out
+    assert "because: " in out
+    assert "'fast'" in out or "fast" in out
+    assert "scripted:count-2" in out
+    assert "parameters: temperature=0.7, max_tokens=9" in out
+    (of_alias,) = [line for line in out.splitlines() if "alias" in line and "max_tokens" in line]
+    assert "max_tokens=9" in of_alias
+    assert "temperature" not in of_alias
+    assert "sample: 2" in out
+    assert "--- system\nBe kind." in out
+
+
+def test_each_sample_of_a_question_is_kept_apart(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FARM_CACHE__ENABLED", "true")
+    monkeypatch.setenv("FARM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
+    samples = (1, 2, 1, 2)
+    replies = [shell.reply(f"%farm_chat --no-history -t 1 --sample {number} one") for number in samples]
+    assert [reply.cached for reply in replies] == [False, False, True, True]
+    assert replies[3].parameters == {"temperature": 1.0, "sample": 2}
+
+
 @pytest.mark.parametrize("name", get_args(FormatName))
 def test_every_format_is_shown_in_a_terminal(shell: Shell, name: FormatName) -> None:
     reply = shell.reply(f"%%farm_chat -f {name}\n[1]")
@@ -271,7 +224,6 @@ ERRORS: list[tuple[str, type[FarmError], str]] = [
     ("%%farm_chat\n\n", InvalidRequestError, "The prompt is empty"),
     ("%%farm_chat Hello\nHi", InvalidRequestError, "'Hello' stands behind %%farm_chat"),
     ("%farm_chat -m scripted:nothing Hi", ModelNotFoundError, "'nothing'"),
-    ("%farm_chat -m scripted Hi", InvalidRequestError, "'scripted' is a provider"),
     ("%farm_chat -m '' Hi", InvalidRequestError, "The model's name is empty"),
     ("%farm_chat -m scripted:fail-0 Hi", ProviderConnectionError, "broke on cue"),
 ]
@@ -381,42 +333,6 @@ def test_the_help_documents_every_option(shell: Shell, cell: str) -> None:
         assert option in text
 
 
-NAMES_OF_HISTORY = re.compile(r"_+(i|ii|iii|i?\d+|oh|dh|ih)?|In|Out")
-
-
-def snapshot(ip: Any) -> dict[str, Any]:
-    """All that an extension could change in a shell."""
-    formatter = ip.display_formatter
-    formatters = [
-        *formatter.formatters.values(),
-        formatter.ipython_display_formatter,
-        formatter.mimebundle_formatter,
-    ]
-    tables = ("singleton_printers", "type_printers", "deferred_printers")
-    manager = ip.input_transformer_manager
-    return {
-        "line magics": set(ip.magics_manager.magics["line"]),
-        "cell magics": set(ip.magics_manager.magics["cell"]),
-        "registry": set(ip.magics_manager.registry),
-        "configurables": [id(each) for each in ip.configurables],
-        "transformers": [
-            list(manager.cleanup_transforms),
-            list(manager.line_transforms),
-            list(manager.token_transformers),
-        ],
-        "ast transformers": list(ip.ast_transformers),
-        "callbacks": {name: list(found) for name, found in ip.events.callbacks.items()},
-        "printers": [{table: dict(getattr(each, table)) for table in tables} for each in formatters],
-        "displayhook": sys.displayhook,
-        "excepthook": sys.excepthook,
-        "custom exceptions": ip.custom_exceptions,
-        "names": {name for name in ip.user_ns if not NAMES_OF_HISTORY.fullmatch(name)},
-        "hidden names": {name for name in ip.user_ns_hidden if not NAMES_OF_HISTORY.fullmatch(name)},
-        "hooks": dict(ip.hooks),
-        "builtins": set(vars(builtins)),
-    }
-
-
 def add_and_remove(shell: Shell) -> None:
     shell.run("%load_ext farm_notebook")
     shell.run("%unload_ext farm_notebook")
@@ -434,6 +350,10 @@ def use_everything(shell: Shell) -> None:
     shell.run("%farm_chat Hi")
     shell.run("%farm_chat -f code Hi")
     shell.run("%farm_chat --bad")
+    shell.run("%farm models")
+    shell.run("%farm cache?")
+    shell.run("%farm cach")
+    shell.ip.Completer.all_completions("%farm_chat -m ")
     shell.run("_")
     shell.run("%unload_ext farm_notebook")
 

@@ -1,0 +1,122 @@
+"""``%farm``: the table of its subcommands, one module each, and how one of them is run.
+
+A module has ``add_arguments(parser)`` and ``run(session, arguments)``, whose value is the cell's. It is
+imported when its subcommand is first used. An argument whose destination is ``model`` is completed with
+models' names.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.commands.session import Session
+from farm_notebook.notebook.line import LineParser, split_words, suggestion
+
+__all__ = ["COMMANDS", "Command", "find_command", "overview", "run_line"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand.
+
+    Args:
+        name: What the user types, and the module's name.
+        help: One line.
+        takes_text: Whether its arguments are prose, which may end with a question mark.
+    """
+
+    name: str
+    help: str
+    takes_text: bool = False
+
+    def parser(self) -> LineParser:
+        """What parses its arguments."""
+        return _parser(self.name)
+
+    def run(self, session: Session, arguments: argparse.Namespace) -> object:
+        """Do it; the value is the cell's."""
+        value: object = _module(self.name).run(session, arguments)
+        return value
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("help", "what there is, or all about one of these"),
+        Command("models", "the models there are"),
+        Command("model", "the model that answers when none is named: which one, or another one"),
+        Command("route", "who would answer, and why"),
+        Command("health", "whether each provider can answer"),
+        Command("load", "bring a model into memory"),
+        Command("unload", "give a model's memory back"),
+        Command("cache", "kept answers: stats, clear, on, off"),
+        Command("history", "what was asked, newest first", takes_text=True),
+        Command("usage", "calls, tokens and cost, by model or day"),
+        Command("config", "the settings: show, reload, path"),
+    )
+}
+
+
+def run_line(session: Session, line: str, fill: Callable[[str], str]) -> object:
+    """Run what stands behind ``%farm``.
+
+    Args:
+        session: What the subcommand works with.
+        line: The subcommand and its arguments; empty prints the help.
+        fill: Replaces ``{names}`` in an argument.
+
+    Returns:
+        The cell's value; ``None`` where everything was printed.
+
+    Raises:
+        InvalidRequestError: Quoting what is not understood, with the closest valid word.
+    """
+    words = split_words(line)
+    if not words or words[0] in ("-h", "--help", "?"):
+        print(overview())
+        return None
+    command = find_command(words[0].rstrip("?"))
+    is_question = words[-1].endswith("?") and not command.takes_text
+    asks_for_help = words[0].endswith("?") or words[1:] == ["?"] or is_question
+    if asks_for_help or {"-h", "--help"} & set(words):
+        print(command.parser().format_help().rstrip())
+        return None
+    return command.run(session, command.parser().parse_words([fill(word) for word in words[1:]]))
+
+
+def find_command(name: str) -> Command:
+    """The subcommand of a name.
+
+    Raises:
+        InvalidRequestError: Quoting the name, with the closest valid one.
+    """
+    if name not in COMMANDS:
+        raise InvalidRequestError(
+            f"{name!r} is no subcommand of %farm. {suggestion(name, COMMANDS)} `%farm` alone tells of each."
+        )
+    return COMMANDS[name]
+
+
+def overview() -> str:
+    """All subcommands, a line each."""
+    lines = [f"  {command.name:<10}{command.help}" for command in COMMANDS.values()]
+    usage = "%farm SUBCOMMAND [arguments]"
+    return "\n".join([usage, "", *lines, "", "`%farm help SUBCOMMAND` tells all about one."])
+
+
+@cache
+def _parser(name: str) -> LineParser:
+    parser = LineParser(f"%farm {name}", help_at=f"%farm help {name}", description=COMMANDS[name].help)
+    _module(name).add_arguments(parser)
+    parser.add_argument("-h", "--help", action="store_true", help="this help")
+    return parser
+
+
+def _module(name: str) -> Any:
+    return import_module(f"{__name__}.{name}")

@@ -1,0 +1,39 @@
+"""``%farm model``: the model that answers when none is named."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from farm_notebook.notebook.commands.session import Session
+from farm_notebook.notebook.line import LineParser
+from farm_notebook.router import look_up
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: LineParser) -> None:
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="NAME",
+        help="a model or alias, for the rest of this session; without it, tell which one it is",
+    )
+
+
+def run(session: Session, arguments: argparse.Namespace) -> object:
+    """Tell who answers, or have another model answer from now on."""
+    farm = session.farm
+    if arguments.model is None:
+        decision: object = farm.route()
+        return decision
+    config = farm.config
+    found = look_up(arguments.model, config)
+    name = arguments.model if arguments.model in config.aliases else str(found.ref)
+    overrides: dict[str, Any] = {"model": name}
+    if config.environment in config.routing:  # which is stronger than the setting ``model``
+        overrides["routing"] = {config.environment: name}
+    farm.reload(**overrides)
+    session.known.add([name])
+    print(f"{name} answers from now on, where a cell names no model.")
+    return None

@@ -1,0 +1,20 @@
+"""``%farm route``: who would answer, and why."""
+
+from __future__ import annotations
+
+import argparse
+
+from farm_notebook.notebook.commands.session import Session
+from farm_notebook.notebook.line import LineParser
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: LineParser) -> None:
+    parser.add_argument("model", nargs="?", metavar="NAME", help="a model or alias; without it, the default")
+
+
+def run(session: Session, arguments: argparse.Namespace) -> object:
+    """Explain the decision; nothing is sent to a model."""
+    decision: object = session.farm.route(arguments.model)
+    return decision

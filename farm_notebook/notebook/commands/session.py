@@ -1,0 +1,37 @@
+"""What a subcommand of ``%farm`` works with: the shell, the default farm, and the models that are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from farm_notebook.notebook.known import KnownModels
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One shell's.
+
+    Args:
+        shell: Where the subcommands are typed.
+        known: Names of models, for completion.
+    """
+
+    def __init__(self, shell: InteractiveShell, known: KnownModels) -> None:
+        self.shell = shell
+        self.known = known
+
+    @property
+    def is_notebook(self) -> bool:
+        """Whether outputs are a notebook's, and not a terminal's."""
+        return hasattr(self.shell, "kernel")
+
+    @property
+    def farm(self) -> Any:
+        """The default farm, made at first use."""
+        from farm_notebook.farm import default_farm
+
+        return default_farm()

@@ -1,0 +1,131 @@
+"""What is offered where the cursor is on a line of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from IPython.core.completer import CompletionContext
+
+import farm_notebook.farm
+from farm_notebook.farm import Farm
+from farm_notebook.notebook.commands import COMMANDS
+from farm_notebook.notebook.completion import Completer
+from farm_notebook.notebook.known import KnownModels
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> KnownModels:
+    """Two models that were met, an alias, a default model, and nobody who may be asked."""
+    farm = Farm(model="scripted:echo", aliases={"fast": "scripted:count-2"})
+    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", farm)
+
+    def asked(_: Farm) -> None:
+        raise AssertionError("nobody is asked while completing")
+
+    monkeypatch.setattr(Farm, "list_models", asked)
+    made = KnownModels()
+    made.add(["ollama:llama3.2:1b", "ollama:qwen3"])
+    return made
+
+
+def offered(known: KnownModels, cell: str) -> dict[str, Any]:
+    """The matcher's answer with the cursor at ``|``, else at the end."""
+    text = cell.replace("|", "")
+    before = text[: cell.index("|") if "|" in cell else len(text)]
+    context = CompletionContext(
+        token="",
+        full_text=text,
+        cursor_position=len(before) - before.rfind("\n") - 1,
+        cursor_line=before.count("\n"),
+        limit=None,
+    )
+    return dict(Completer(known).match(context))
+
+
+def completed(known: KnownModels, cell: str) -> list[str]:
+    return [each.text for each in offered(known, cell)["completions"]]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("%farm ca", ["cache"]),
+        ("u = %farm us", ["usage"]),
+        ("x = 1\n%farm ca", ["cache"]),
+        ("%farm ca|che", ["cache"]),
+        ("%farm cache ", ["stats", "clear", "on", "off"]),
+        ("%farm cache o", ["on", "off"]),
+        ("%farm cache on ", []),
+        ("%farm config r", ["reload"]),
+        ("%farm help he", ["help", "health"]),
+        ("%farm usage --", ["--by", "--since", "--plot", "--help"]),
+        ("%farm usage --by ", ["model", "day"]),
+        ("%farm usage --by=d", ["--by=day"]),
+        ("%farm load ollama:", ["ollama:llama3.2:1b", "ollama:qwen3"]),
+        ("%farm load ollama:llama3.2:", ["ollama:llama3.2:1b"]),
+        ("%farm unload qw", ["ollama:qwen3"]),
+        ("%farm model fa", ["fast"]),
+        ("%farm route fa", ["fast"]),
+        ("%farm history -m fa", ["fast"]),
+        ("%farm history fa", []),
+        ("%farm load fast ", []),
+        ("%%farm_chat -m ollama:q", ["ollama:qwen3"]),
+        ("%farm_chat -m fa", ["fast"]),
+        ("%farm_chat --model=fa", ["--model=fast"]),
+        ("%%farm_chat -t 0 --mo", ["--model"]),
+        ("%%farm_chat -f m", ["markdown", "math"]),
+        ("%%farm_chat -f m|\nHi", ["markdown", "math"]),
+        ("%farm_chat -m fast --dr", ["--dry-run"]),
+    ],
+)
+def test_what_may_follow_is_completed(known: KnownModels, cell: str, expected: list[str]) -> None:
+    assert completed(known, cell) == expected
+
+
+@pytest.mark.parametrize(
+    ("cell", "fragment"),
+    [
+        ("%farm ca", "ca"),
+        ("%farm load ollama:ll", "ollama:ll"),
+        ("%farm ", ""),
+        ("%farm usage --by=d", "--by=d"),
+    ],
+)
+def test_what_is_typed_so_far_is_replaced_whole(known: KnownModels, cell: str, fragment: str) -> None:
+    assert offered(known, cell)["matched_fragment"] == fragment
+
+
+def test_every_subcommand_is_offered(known: KnownModels) -> None:
+    assert completed(known, "%farm ") == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_subcommand_can_be_completed_further(known: KnownModels, name: str) -> None:
+    assert "--help" in completed(known, f"%farm {name} -")
+
+
+def test_models_of_the_settings_come_first(known: KnownModels) -> None:
+    names = completed(known, "%farm load ")
+    assert names[:2] == ["fast", "scripted:echo"]
+    assert names[-2:] == ["ollama:llama3.2:1b", "ollama:qwen3"]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("%farm_chat What is a ca", "%farm_chat -m fast ", "%%farm_chat\nfarm ca"),
+        *("farm ca", "x = '%farmer ca", "%farm"),
+    ],
+)
+def test_a_prompt_and_other_code_is_left_to_ipython(known: KnownModels, cell: str) -> None:
+    assert completed(known, cell) == []
+
+
+def test_wrong_settings_do_not_break_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_RETRY__ATTEMPTS", "none")
+    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
+    known = KnownModels()
+    known.add(["met:before"])
+    assert completed(known, "%farm load ") == ["met:before"]
