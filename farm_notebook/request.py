@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from numbers import Integral, Real
-from typing import Any, Protocol, TypeAlias, TypedDict, get_args, get_origin, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypedDict, cast, get_args, get_origin, runtime_checkable
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
@@ -15,7 +15,7 @@ from pydantic.errors import PydanticUserError
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.images import ImageSource, as_image
-from farm_notebook.router import resolve
+from farm_notebook.router import look_up
 from farm_notebook.tools import ToolSource, as_tool
 from farm_notebook.types import (
     CacheUse,
@@ -47,7 +47,7 @@ _TOOL_CHOICES = ("auto", "none", "required")
 class Options(TypedDict, total=False):
     """What may be said about a request besides its prompt; what is absent is left to the provider.
 
-    ``model`` is a name as in ``router.resolve``; ``system`` is a system message put first; ``images`` go with
+    ``model`` is a name as in ``router.look_up``; ``system`` is a system message put first; ``images`` go with
     the last message, as ``images.as_image`` takes them; ``schema`` is a JSON schema, a pydantic model class
     or another annotated type, such as ``list[City]``; ``tools`` are functions, or tools as in
     ``tools.as_tool``; ``reasoning`` may be ``True`` or ``False`` too; the rest are ``ChatRequest``'s fields.
@@ -67,6 +67,7 @@ class Options(TypedDict, total=False):
     reasoning: ReasoningEffort | bool | None
     extra: Mapping[str, Any] | None
     cache: CacheUse | None
+    sample: int | None
 
 
 def build_request(
@@ -82,19 +83,24 @@ def build_request(
 
     Raises:
         InvalidRequestError: Quoting the bad value and what is valid.
+        UnknownProviderError: The configured default names no provider.
+        ConfigError: The model's provider is switched off, or aliases go round in a circle.
     """
     if unknown := sorted(set(options) - set(Options.__annotations__)):
         raise InvalidRequestError(
             f"Unknown option {unknown[0]!r}. Valid: {', '.join(sorted(Options.__annotations__))}."
         )
+    found = look_up(options.get("model"), config)
     messages = _messages(prompt, _images(options.get("images")))
+    if found.parameters:
+        options = _completed(options, found.parameters, messages, kind)
     if system := options.get("system"):
         messages = (_message(ChatMessage("system", system)), *messages)
     tools = _tools(options.get("tools"))
     if kind == "completion":
         _check_completion(messages, tools)
     return ChatRequest(
-        ref=resolve(options.get("model"), config),
+        ref=found.ref,
         messages=messages,
         kind=kind,
         temperature=_number(options, "temperature", minimum=0),
@@ -108,7 +114,23 @@ def build_request(
         reasoning=_reasoning(options.get("reasoning")),
         extra=_extra(options.get("extra")),
         cache=_cache_use(options.get("cache")),
+        sample=_integer(options, "sample", minimum=0),
+        route=found.route,
     )
+
+
+def _completed(
+    options: Options, parameters: Mapping[str, Any], messages: Sequence[ChatMessage], kind: RequestKind
+) -> Options:
+    """The options, with an alias's parameters where the caller gave none; of ``extra`` each by itself."""
+    given = {name: value for name, value in options.items() if value is not None}
+    theirs = dict(parameters)
+    if kind == "completion" or any(message.role == "system" for message in messages):
+        theirs.pop("system", None)  # there is no place for it, or the conversation has its own
+    if isinstance(ours := given.get("extra"), Mapping):
+        theirs["extra"] = {**theirs.get("extra", {}), **ours}
+        del given["extra"]
+    return cast(Options, {**theirs, **given})
 
 
 def _check_completion(messages: Sequence[ChatMessage], tools: Sequence[Tool]) -> None:

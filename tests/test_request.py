@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -16,10 +16,11 @@ from pydantic import BaseModel, TypeAdapter
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.request import Options, build_request
-from farm_notebook.types import ChatMessage, ChatRequest, Image, ModelRef, Tool, ToolCall
+from farm_notebook.router import look_up
+from farm_notebook.types import ChatMessage, ChatRequest, Image, ModelRef, Route, Tool, ToolCall
 
 OPTION_NAMES = {"model", "system", "temperature", "top_p", "max_tokens", "seed", "stop", "schema"}
-OPTION_NAMES |= {"images", "tools", "tool_choice", "reasoning", "extra", "cache"}
+OPTION_NAMES |= {"images", "tools", "tool_choice", "reasoning", "extra", "cache", "sample"}
 PNG = b"\x89PNG\r\n\x1a\n"
 PIXEL = Image(PNG, "image/png")
 CALL = ToolCall("call_1", "get_weather", '{"city": "Paris"}')
@@ -56,7 +57,8 @@ def message_of(prompt: Any, options: Any, config: FarmConfig, **kind: Any) -> st
 
 def test_text_is_one_message_of_the_user_and_the_rest_is_left_to_the_provider(config: FarmConfig) -> None:
     request = build_request("hello", config, {})
-    assert request == ChatRequest(ModelRef("scripted", "echo"), (ChatMessage("user", "hello"),))
+    expected = ChatRequest(ModelRef("scripted", "echo"), (ChatMessage("user", "hello"),))
+    assert replace(request, route=Route()) == expected
     assert request.parameters() == {}
 
 
@@ -76,6 +78,7 @@ def test_every_option_arrives_in_its_field(config: FarmConfig) -> None:
         "reasoning": True,
         "extra": {"top_k": 3},
         "cache": "refresh",
+        "sample": 2,
     }
     assert set(options) == OPTION_NAMES == set(Options.__annotations__)
     request = build_request("hello", config, options)
@@ -93,6 +96,8 @@ def test_every_option_arrives_in_its_field(config: FarmConfig) -> None:
         reasoning="on",
         extra={"top_k": 3},
         cache="refresh",
+        sample=2,
+        route=look_up("count-3", config).route,
     )
     assert request.parameters() == {
         "temperature": 0,
@@ -175,6 +180,73 @@ def test_numbers_of_other_libraries_are_numbers(config: FarmConfig) -> None:
 def test_whole_and_decimal_numbers_are_one_request(config: FarmConfig) -> None:
     one, same = (build_request("hello", config, {"temperature": value, "top_p": value}) for value in (1, 1.0))
     assert one.fingerprint() == same.fingerprint()
+
+
+# Aliases
+
+
+PARAMETERS: dict[str, Any] = {
+    "system": "Be brief.",
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "max_tokens": 7,
+    "seed": 3,
+    "stop": ["END"],
+    "reasoning": "low",
+    "extra": {"top_k": 3, "min_p": 0.1},
+}
+
+
+def with_alias() -> FarmConfig:
+    alias = {"model": "count-3", "parameters": PARAMETERS, "fallback": ["echo"]}
+    return load_config({"model": "scripted:echo", "aliases": {"careful": alias}})
+
+
+def test_an_aliass_parameters_are_taken_where_the_caller_gives_none() -> None:
+    config = with_alias()
+    request = build_request("hello", config, {"model": "careful", "seed": None})
+    assert request.ref == ModelRef("scripted", "count-3")
+    assert request.route == look_up("careful", config).route
+    assert request.route.alternates == (ModelRef("scripted", "echo"),)
+    assert request.messages == (ChatMessage("system", "Be brief."), ChatMessage("user", "hello"))
+    given = {name: value for name, value in PARAMETERS.items() if name != "system"}
+    assert request.parameters() == given
+
+
+def test_the_caller_wins_over_the_alias_in_every_parameter() -> None:
+    options: Options = {
+        "system": "Be long.",
+        "temperature": 0,
+        "top_p": 1,
+        "max_tokens": 9,
+        "seed": 0,
+        "stop": [],
+        "reasoning": False,
+        "extra": {"top_k": 9},
+    }
+    assert set(options) == set(PARAMETERS)
+    request = build_request("hello", with_alias(), {"model": "careful", **options})
+    assert request.messages[0] == ChatMessage("system", "Be long.")
+    assert request.parameters() == {
+        "temperature": 0,
+        "top_p": 1,
+        "max_tokens": 9,
+        "seed": 0,
+        "reasoning": "off",
+        "extra": {"top_k": 9, "min_p": 0.1},
+    }
+
+
+def test_an_aliass_system_message_goes_where_there_is_none_and_there_may_be_one() -> None:
+    own = [ChatMessage("system", "Mine."), ChatMessage("user", "hello")]
+    assert build_request(own, with_alias(), {"model": "careful"}).messages == tuple(own)
+    raw = build_request("Once", with_alias(), {"model": "careful"}, kind="completion")
+    assert raw.messages == (ChatMessage("user", "Once"),)
+
+
+def test_what_is_wrong_with_the_callers_option_is_told_though_the_alias_has_a_good_one() -> None:
+    for options in ({"temperature": -1}, {"extra": [1]}, {"reasoning": "hard"}):
+        assert f"{next(iter(options))}=" in message_of("hello", {"model": "careful", **options}, with_alias())
 
 
 # Images
@@ -302,7 +374,7 @@ def test_an_empty_prompt_is_an_error(prompt: Any, config: FarmConfig) -> None:
     [
         ({"temprature": 1}, ["'temprature'", *OPTION_NAMES]),
         ({"model": " "}, ["model's name is empty", "'scripted:echo'"]),
-        ({"model": "scripted"}, ["'scripted'", "'scripted:MODEL'"]),
+        ({"model": "scripted:"}, ["'scripted'", "'scripted:MODEL'"]),
         ({"temperature": -0.1}, ["temperature=-0.1", "at least 0"]),
         ({"temperature": "hot"}, ["temperature='hot'", "number"]),
         ({"temperature": True}, ["temperature=True", "number"]),
@@ -337,6 +409,8 @@ def test_an_empty_prompt_is_an_error(prompt: Any, config: FarmConfig) -> None:
         ({"reasoning": "hard"}, ["reasoning='hard'", "True", "False", "'off'", "'low'", "'high'"]),
         ({"reasoning": 1}, ["reasoning=1 "]),
         ({"reasoning": ["on"]}, ["reasoning=['on']"]),
+        ({"sample": -1}, ["sample=-1", "at least 0"]),
+        ({"sample": "a"}, ["sample='a'", "whole number"]),
         ({"cache": "no"}, ["cache='no'", "'use'", "'refresh'", "'off'"]),
         ({"extra": [1]}, ["extra=[1]", "a mapping of parameters by name"]),
         ({"extra": {1: 2}}, ["extra={1: 2}", "by name"]),

@@ -16,13 +16,15 @@ from functools import cache
 from importlib import import_module
 from typing import TypeVar
 
-from farm_notebook.config import FarmConfig
+from farm_notebook.config import ENV_PREFIX, FarmConfig
 from farm_notebook.errors import ConfigError, FarmError, UnknownProviderError
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.packages import checked, installed, load_installed, packages_of
 from farm_notebook.types import ProviderStatus
 
 __all__ = [
+    "disabled_provider",
+    "is_enabled",
     "is_provider",
     "is_replaced",
     "make_provider",
@@ -42,21 +44,42 @@ _BUILT_IN = {
     "ollama": "farm_notebook.providers.ollama.provider:OllamaProvider",
     "scripted": "farm_notebook.providers.scripted:ScriptedProvider",
 }
+_WITH_SECTION = tuple(name for name in _BUILT_IN if name in FarmConfig.model_fields)
 _ENDPOINT = "farm_notebook.providers.openai.provider:OpenAIProvider"
 _NAME = re.compile(r"[\w-]+")
 _registered: dict[str, type[AIProvider]] = {}
 
 
 def provider_names(config: FarmConfig) -> tuple[str, ...]:
-    """Every name that can stand before the ``:`` of a model ref."""
-    return tuple(dict.fromkeys((*_BUILT_IN, *_registered, *config.endpoints, *installed())))
+    """Every name that can stand before the ``:`` of a model ref, without those that are switched off."""
+    names = dict.fromkeys((*_BUILT_IN, *_registered, *config.endpoints, *installed()))
+    return tuple(name for name in names if is_enabled(name, config))
 
 
 def is_provider(name: str, config: FarmConfig) -> bool:
-    """Whether ``name`` is one of ``provider_names``."""
-    if any(name in names for names in (_BUILT_IN, _registered, config.endpoints)):
+    """Whether ``name`` is a provider's, be it switched off or not."""
+    if name in _BUILT_IN or name in _registered or name in config.endpoints:
         return True
     return _NAME.fullmatch(name) is not None and name in installed()
+
+
+def is_enabled(name: str, config: FarmConfig) -> bool:
+    """Whether a provider may be used; those without a section of settings always may."""
+    if name in config.endpoints:
+        return config.endpoints[name].enabled
+    if name not in _WITH_SECTION:  # it may have the name of a section about something else
+        return True
+    return getattr(config, name).enabled is True
+
+
+def disabled_provider(name: str, config: FarmConfig) -> ConfigError:
+    """The error for a provider that is switched off."""
+    setting = f"endpoints.{name}.enabled" if name in config.endpoints else f"{name}.enabled"
+    variable = ENV_PREFIX + setting.upper().replace(".", "__")
+    return ConfigError(
+        f"The provider {name!r} is switched off by the setting {setting}. Set it to true, as in "
+        f"{variable}=true, or ask another one: {', '.join(sorted(provider_names(config)))}."
+    )
 
 
 def register_provider(provider: P) -> P:
@@ -82,8 +105,10 @@ def make_provider(name: str, config: FarmConfig) -> AIProvider:
 
     Raises:
         UnknownProviderError: Quoting the name, listing the valid ones.
-        ConfigError: An installed package's provider cannot be used.
+        ConfigError: It is switched off, or an installed package's provider cannot be used.
     """
+    if not is_enabled(name, config):
+        raise disabled_provider(name, config)
     if name in _registered:
         return _registered[name](config)
     if name in _BUILT_IN:

@@ -26,7 +26,13 @@ from farm_notebook.errors import (
     UnknownProviderError,
 )
 from farm_notebook.farm import Farm
-from farm_notebook.providers import is_provider, make_provider, provider_names, register_provider
+from farm_notebook.providers import (
+    is_enabled,
+    is_provider,
+    make_provider,
+    provider_names,
+    register_provider,
+)
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.packages import installed
 from farm_notebook.providers.scripted import ScriptedProvider
@@ -97,6 +103,43 @@ def test_an_unknown_name_is_quoted_with_the_valid_ones_and_a_guess(config: FarmC
     assert "'scirpted'" in message
     assert "Did you mean 'scripted'?" in message
     assert all(name in message for name in provider_names(config))
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "setting", "variable"),
+    [
+        ({"openai": {"enabled": False}}, "openai", "openai.enabled", "FARM_OPENAI__ENABLED=true"),
+        ({"llamacpp": {"enabled": False}}, "llamacpp", "llamacpp.enabled", "FARM_LLAMACPP__ENABLED=true"),
+        (
+            {"endpoints": {"near": {"base_url": "http://localhost:1/v1", "enabled": False}}},
+            "near",
+            "endpoints.near.enabled",
+            "FARM_ENDPOINTS__NEAR__ENABLED=true",
+        ),
+    ],
+)
+def test_a_provider_that_is_switched_off_is_not_listed_and_not_made(
+    settings: dict[str, Any], name: str, setting: str, variable: str
+) -> None:
+    config = load_config({"model": "scripted:echo", **settings})
+    assert name not in provider_names(config)
+    assert is_provider(name, config), "or its models would be asked of another one"
+    assert not is_enabled(name, config)
+    with pytest.raises(ConfigError) as caught:
+        make_provider(name, config)
+    assert [word for word in (repr(name), setting, variable) if word not in str(caught.value)] == []
+    assert name not in str(caught.value).partition("another one: ")[2]
+
+
+def test_a_provider_without_a_section_of_settings_cannot_be_off_by_that_of_something_else() -> None:
+    @register_provider
+    class Mine(ScriptedProvider):
+        name = "cache"
+
+    config = load_config({"model": "scripted:echo", "cache": {"enabled": False}})
+    assert is_enabled("cache", config)
+    assert is_enabled("scripted", config)
+    assert isinstance(make_provider("cache", config), Mine)
 
 
 def scans(code: str) -> str:
