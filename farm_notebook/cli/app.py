@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from farm_notebook import __version__
 from farm_notebook.cli import terminal
+from farm_notebook.cli.config_app import config
 from farm_notebook.errors import (
     ConfigError,
     FarmError,
@@ -148,6 +149,8 @@ def doctor(
     if not report(deep=deep):
         raise typer.Exit(EXIT_FAILED)
 
+
+app.add_typer(config, name="config")
 
 ollama = typer.Typer(no_args_is_help=True, help="A local Ollama server: start, stop, look.")
 app.add_typer(ollama, name="ollama")

@@ -23,7 +23,9 @@ __all__ = [
     "Dotenv",
     "SettingsFile",
     "find_dotenv",
+    "find_overruled",
     "find_project_file",
+    "find_project_path",
     "last_folder",
     "read_dotenv",
     "read_toml",
@@ -118,12 +120,29 @@ def find_project_file(folder: Path) -> SettingsFile | None:
     Raises:
         ConfigError: It is no TOML, or cannot be read.
     """
+    path = find_project_path(folder)
+    if path is None or path.name == FARM_TOML:
+        return None if path is None else SettingsFile(path, read_toml(path))
+    table = _cached(path, _tool_farm)
+    return SettingsFile(path, table or {}, table="tool.farm.")
+
+
+def find_project_path(folder: Path) -> Path | None:
+    """Where that is; likewise."""
     for above in _upward(folder):
         if (path := above / FARM_TOML).is_file():
-            return SettingsFile(path, read_toml(path))
-        if (path := above / PYPROJECT).is_file() and (values := _cached(path, _tool_farm)) is not None:
-            return SettingsFile(path, values, table="tool.farm.")
+            return path
+        if (path := above / PYPROJECT).is_file() and _cached(path, _tool_farm) is not None:
+            return path
     return None
+
+
+def find_overruled(folder: Path) -> Path | None:
+    """The ``pyproject.toml`` whose table ``tool.farm`` is not read, as there is a ``farm.toml`` beside it."""
+    path = find_project_path(folder)
+    if path is None or path.name != FARM_TOML or not (beside := path.with_name(PYPROJECT)).is_file():
+        return None
+    return beside if _cached(beside, _tool_farm) is not None else None
 
 
 def read_toml(path: Path) -> Mapping[str, Any]:

@@ -6,6 +6,8 @@ Strongest first: arguments; variables of the environment; those in ``.env.{envir
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,10 @@ from farm_notebook.config import files
 from farm_notebook.config.layers import Sources, gather
 from farm_notebook.config.problems import explain
 from farm_notebook.config.settings import FarmConfig
+from farm_notebook.config.variables import unknown_variables
 from farm_notebook.errors import ConfigError
 
-__all__ = ["find_problems", "load_config", "load_with_sources"]
+__all__ = ["find_problems", "find_warnings", "load_config", "load_with_sources"]
 
 
 def load_config(overrides: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> FarmConfig:
@@ -51,6 +54,27 @@ def load_with_sources(
 def find_problems(overrides: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> list[str]:
     """All that ``load_config`` would complain of, a sentence each."""
     return _read(overrides, folder)[2]
+
+
+def find_warnings(*, folder: Path | None = None) -> list[str]:
+    """What is valid and may yet be a mistake, a sentence each: names that set nothing, files not read."""
+    folder = folder if folder is not None else files.working_folder()
+    sources = gather({}, folder)
+    warnings = [_sets_nothing(name, meant, "") for name, meant in unknown_variables(os.environ)]
+    for dotenv in sources.dotenvs:
+        names = {name for name, _ in dotenv.bindings}
+        warnings += [
+            _sets_nothing(name, meant, f"{dotenv.path}: ") for name, meant in unknown_variables(names)
+        ]
+        warnings += [f"{dotenv.path}, line {line}: it is no binding." for line, _ in dotenv.broken]
+    with contextlib.suppress(ConfigError):  # of which `find_problems` tells
+        if folder is not None and (beside := files.find_overruled(folder)) is not None:
+            warnings.append(f"{beside} is not read: a {files.FARM_TOML} stands beside it.")
+    return warnings
+
+
+def _sets_nothing(name: str, meant: str, where: str) -> str:
+    return f"{where}{name} sets nothing.{f' Did you mean {meant}?' if meant else ''}"
 
 
 def _read(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["MASK", "masked", "may_be_secret"]
+__all__ = ["MASK", "masked", "may_be_secret", "without_keys"]
 
 MASK = "***"
 # Sections of which a text in place of the whole may well be a key.
@@ -45,6 +45,11 @@ def may_be_secret(path: Sequence[str], value: object) -> bool:
     if _NAMES_ONLY.search(name):
         return _A_NAME.fullmatch(text) is None
     return _NAMED_SO.search(name) is not None
+
+
+def without_keys(text: str) -> str:
+    """Somebody else's words without what looks like a key in them."""
+    return _LIKE_A_KEY.sub(MASK, re.sub(r"://[^/\s]*@", f"://{MASK}@", text))
 
 
 def masked(path: Sequence[str], value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,7 +15,7 @@ from farm_notebook.config.masking import masked, may_be_secret
 from farm_notebook.config.values import Section
 from farm_notebook.config.variables import KeyPath, annotation_at
 
-__all__ = ["explain", "unknown_key"]
+__all__ = ["explain", "near", "unknown_key"]
 
 _NO_TABLE = ("model_type", "model_attributes_type", "mapping_type", "dict_type")
 _NO_LIST = ("tuple_type", "frozen_set_type", "list_type")
@@ -33,9 +33,13 @@ def explain(error: ValidationError, sources: Sources) -> Iterator[str]:
 def unknown_key(key: str, section: type[Section]) -> str:
     """That a section has no such setting, which may have been meant, and which there are."""
     valid = sorted(section.model_fields)
-    near = difflib.get_close_matches(key, valid, n=1)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
-    return f"there is no setting {key!r}.{meant} Valid settings: {', '.join(valid)}"
+    return f"there is no setting {key!r}.{near(key, valid)} Valid settings: {', '.join(valid)}"
+
+
+def near(key: str, valid: Iterable[str]) -> str:
+    """Which one may have been meant, as a sentence that follows another."""
+    found = difflib.get_close_matches(key, list(valid), n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 def _layer_of(path: KeyPath, sources: Sources) -> Layer | None:
