@@ -615,6 +615,21 @@ async def test_a_broken_store_costs_no_answer_and_is_told_of_once(
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
 
+def test_a_farm_whose_file_is_damaged_chats_on_and_tells_of_it_once(
+    farm: Farm, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = farm.chat("hello", temperature=0)
+    farm.close()
+    path = farm.config.answers_path
+    path.write_bytes(b"no database" * 5000)
+    replies = [farm.chat("hello", temperature=0) for _ in range(3)]
+    assert [reply.cached for reply in replies] == [False, True, True]
+    assert {reply.text for reply in replies} == {first.text}
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert f"{path.name}.corrupt-1" in told
+    assert path.with_name(f"{path.name}.corrupt-1").exists()
+
+
 # A farm with a cache
 
 

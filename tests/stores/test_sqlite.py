@@ -7,14 +7,17 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import store_programs as programs
@@ -294,10 +297,17 @@ async def test_a_store_that_cannot_be_used_is_left_alone_for_a_while(
     assert not path.parent.exists(), "it was not tried again so soon"
 
 
-def test_a_folder_that_may_only_be_read_is_told_of_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_filled", [False, True])
+async def test_a_folder_that_may_only_be_read_is_told_of_once(is_filled: bool) -> None:
     folder = Path("/tmp") / f"farm-read-only-{os.getpid()}"  # others may not look into pytest's own
     folder.mkdir()
     try:
+        if is_filled:
+            store = programs.store_at(str(folder / "answers.sqlite"))
+            store.put("key", b"one")
+            await store.aclose()
+            for file in folder.iterdir():
+                file.chmod(0o444)
         folder.chmod(0o555)
         done = run_program("try_in_vain", folder / "answers.sqlite")
         assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
@@ -406,6 +416,27 @@ def test_a_process_killed_in_the_middle_of_writing_leaves_whole_values(path: Pat
         value = asyncio.run(surely_written(number))
         assert value is not None
         assert is_value_of(f"key{number % programs.KEYS}", value)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL elsewhere")
+def test_processes_killed_at_any_moment_leave_the_others_in_peace(path: Path) -> None:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    chance = random.Random(5)
+    with subprocess.Popen(command("hammer", path, 1, 8000), **pipes) as survivor:
+        for _ in range(4):
+            victims = [subprocess.Popen(command("write_for_ever", path), **pipes) for _ in range(2)]
+            for victim in victims:
+                with victim:
+                    assert victim.stdout is not None
+                    victim.stdout.readline()
+                    time.sleep(chance.random() * 0.02)  # so that each is met by it in another place
+                    victim.kill()
+        out, err = survivor.communicate(timeout=120)
+    assert (survivor.returncode, err) == (0, "")
+    assert int(out) > 1000
+    integrity(path)
+    assert not list(path.parent.glob("*.corrupt-*"))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
