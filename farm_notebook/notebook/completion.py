@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Completer"]
 
-_LINE = re.compile(r"\s*(?:\w+\s*=\s*)?(?P<magic>%farm|%?%farm_chat)\s+(?P<words>.*)", re.DOTALL)
+# Compiled where first used, so that importing stays cheap.
+_LINE = r"(?s)\s*(?:\w+\s*=\s*)?(?P<magic>%farm|%?%farm_chat)\s+(?P<words>.*)"
 
 
 class Completer:
@@ -40,7 +41,7 @@ class Completer:
     @context_matcher(identifier="farm_notebook")  # type: ignore[untyped-decorator]  # IPython's
     def match(self, context: CompletionContext) -> SimpleMatcherResult:
         """What may stand where the cursor is; where that is no line of ours, nothing."""
-        line = _LINE.fullmatch(context.text_until_cursor)
+        line = re.fullmatch(_LINE, context.text_until_cursor)
         if line is None:
             return {"completions": []}
         start = re.search(r"\S*\Z", line["words"])

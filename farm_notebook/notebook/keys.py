@@ -29,18 +29,19 @@ _SHAPES = {
 _LAST_WORDS = ("key", "KEY", "Key", "token", "TOKEN", "Token")
 _FIRST_WORDS = ("api", "secret", "access", "auth", "hf", "huggingface")
 _LONGEST_FIRST = 12  # characters, with a "_"
+# Compiled where first used, so that importing stays cheap.
 # What may stand between a name and the literal it is set to: api_key: str = "...", {"api_key": "..."},
 # environ["API_KEY"] = "...", setdefault("API_KEY", "...").
-_LITERAL = re.compile(r"""(?:["']\]?\s*[=:,]|\s*(?::\s*str\s*)?[=:])\s*[rRuUbB]?(["'])([^"'\n]+)\1""")
-_UNQUOTED = re.compile(r"[= ]\s*([^\s\"']+)")
-_SETS_VARIABLE = re.compile(r"\s*(?:%(?:set_)?env|!?\s*export|%?set)\s+\w*$")
+_LITERAL = r"""(?:["']\]?\s*[=:,]|\s*(?::\s*str\s*)?[=:])\s*[rRuUbB]?(["'])([^"'\n]+)\1"""
+_BARE = r"[= ]\s*([^\s\"']+)"
+_SETS_VARIABLE = r"\s*(?:%(?:set_)?env|!?\s*export|%?set)\s+\w*"
 
 _SHORTEST = 12  # characters of a key
+_LONGEST = 1_000  # characters that are looked at behind a name
 _FEWEST = 6  # different characters of a key
-_PLACEHOLDER = re.compile(
-    r"[\s{}<>$*…]|://|\.\.\.|xxx|your|placeholder|example|dummy|fake|change.?me|insert|replace|api.?key|secret|"
-    r"password|needed|required|123456789",
-    re.IGNORECASE,
+_PLACEHOLDER = (
+    r"(?i)[\s{}<>$*…]|://|\.\.\.|xxx|your|placeholder|example|dummy|fake|change.?me|insert|replace|api.?key|secret|"
+    r"password|needed|required|123456789"
 )
 _WARNING = (
     "Careful: line {line} of this cell holds what looks like an API key ({kind}). It is saved with the "
@@ -91,18 +92,20 @@ def _completes_name(cell: str, position: int) -> bool:
 
 def _literal_after(cell: str, start: int, end: int) -> str:
     """What a name is set to, if that is a literal; else nothing."""
-    if literal := _LITERAL.match(cell, end):
+    after = cell[end : end + _LONGEST]
+    if literal := re.match(_LITERAL, after):
         return literal[2]
-    if _SETS_VARIABLE.fullmatch(cell, cell.rfind("\n", 0, start) + 1, start) and (
-        bare := _UNQUOTED.match(cell, end)
-    ):
-        return bare[1]
-    return ""
+    before = cell[cell.rfind("\n", 0, start) + 1 : start]
+    bare = re.match(_BARE, after) if re.fullmatch(_SETS_VARIABLE, before) else None
+    return bare[1] if bare else ""
 
 
 def _is_placeholder(text: str) -> bool:
     """Whether a text only stands for a key, or names the variable that holds it."""
     is_plain = not any(each.isdigit() for each in text) and (text.islower() or text.isupper())
     return (
-        len(text) < _SHORTEST or len(set(text)) < _FEWEST or is_plain or _PLACEHOLDER.search(text) is not None
+        len(text) < _SHORTEST
+        or len(set(text)) < _FEWEST
+        or is_plain
+        or re.search(_PLACEHOLDER, text) is not None
     )

@@ -182,7 +182,7 @@ def test_settings_of_the_session_outlast_a_reload(shell: Shell, monkeypatch: pyt
     shell.run("%farm model scripted:count-1")
     monkeypatch.setenv("FARM_RETRY__ATTEMPTS", "7")
     _, out = shell.run("%farm config reload")
-    assert "retry.attempts: 3 → 7" in out
+    assert out == "Changed: retry.attempts.\n"
     assert shell.reply("%farm_chat Hi").text == "word0"
     _, out = shell.run("%farm config reload")
     assert out == "Nothing has changed.\n"
@@ -210,6 +210,8 @@ def test_the_settings_are_shown_with_where_they_come_from(
     _, out = shell.run("%farm config show")
     lines = [line.split() for line in out.splitlines()]
     assert ["model", "scripted:echo", "FARM_MODEL"] in lines
+    assert "retry.attempts" not in out
+    assert type(shell.run("%farm config show")[0].result[0]).__name__ == "SettingOrigin"
     assert "retry.attempts" not in out
     _, out = shell.run("%farm config show --all")
     assert any(line.split()[:3] == ["retry.attempts", "3", "default"] for line in out.splitlines())

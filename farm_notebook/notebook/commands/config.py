@@ -12,13 +12,11 @@ from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.tables import Table
 
 if TYPE_CHECKING:
-    from farm_notebook.config import FarmConfig
-    from farm_notebook.config.layers import Sources
+    from farm_notebook.config.provenance import SettingOrigin
 
 __all__ = ["add_arguments", "run"]
 
 ACTIONS = ("show", "reload", "path")
-Path = tuple[str, ...]
 
 
 def add_arguments(parser: LineParser) -> None:
@@ -26,60 +24,50 @@ def add_arguments(parser: LineParser) -> None:
     parser.add_argument("--all", action="store_true", help="show also those that have their defaults")
 
 
-def run(session: Session, arguments: argparse.Namespace) -> Table[tuple[str, str]] | None:
+def run(session: Session, arguments: argparse.Namespace) -> Table[SettingOrigin] | None:
     """Show the settings or their files, or read them anew."""
     farm = session.farm
     match arguments.action:
         case "reload":
-            before = _flat(farm.config)
-            after = _flat(farm.reload())
-            _tell_changes(before, after)
+            before = farm.config
+            _tell_changes(before.model_dump(), farm.reload().model_dump())
         case "path":
-            files = _sources(farm).files
-            print("\n".join(map(str, files)) or "No file was found; `farm config init` writes one.")
+            _tell_files(farm.core.settings)
         case _:
-            return _table(farm.config, _sources(farm), with_defaults=arguments.all)
+            from farm_notebook.config.provenance import explain_settings
+
+            return _table(explain_settings(farm.core.settings), with_defaults=arguments.all)
     return None
 
 
-def _table(config: FarmConfig, sources: Sources, *, with_defaults: bool) -> Table[tuple[str, str]]:
-    rows = []
-    for path, value in _flat(config).items():
-        origin = sources.origin(path)
-        if origin is not None or with_defaults:
-            rows.append((".".join(path), value, origin.place(path) if origin else "default"))
+def _table(settings: list[SettingOrigin], *, with_defaults: bool) -> Table[SettingOrigin]:
+    shown = [each for each in settings if with_defaults or each.source != "default"]
+    rows = ((each.key, _text(each.value), each.place or each.source) for each in shown)
     note = "" if with_defaults else "All others have their defaults: `%farm config show --all`."
-    return Table(("setting", "value", "from"), tuple(rows), tuple((row[0], row[1]) for row in rows), note)
+    return Table(("setting", "value", "from"), tuple(rows), tuple(shown), note)
 
 
-def _sources(farm: Any) -> Sources:
+def _tell_files(settings: dict[str, Any] | None) -> None:
     from farm_notebook.config.load import load_with_sources
 
-    return load_with_sources(farm.core.settings)[1]
+    files = load_with_sources(settings)[1].files
+    print("\n".join(map(str, files)) or "No file was found; `farm config init` writes one.")
 
 
-def _tell_changes(before: Mapping[Path, str], after: Mapping[Path, str]) -> None:
-    changed = [path for path in dict.fromkeys([*before, *after]) if before.get(path) != after.get(path)]
-    for path in changed:
-        print(f"{'.'.join(path)}: {before.get(path, 'not set')} → {after.get(path, 'not set')}")
-    if not changed:
-        print("Nothing has changed.")
+def _tell_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Say which settings differ, without their values: one of them may be secret."""
+    changed = ", ".join(_differences(before, after))
+    print(f"Changed: {changed}." if changed else "Nothing has changed.")
 
 
-def _flat(config: FarmConfig) -> dict[Path, str]:
-    """Every single setting as text, what may be secret masked."""
-    from farm_notebook.config.masking import masked
-
-    shown = masked((), config.model_dump(mode="json"))
-    return {
-        path: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for path, value in _leaves((), shown)
-    }
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], section: str = "") -> Iterator[str]:
+    for name in {**before, **after}:
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{section}{name}.")
+        elif old != new:
+            yield f"{section}{name}"
 
 
-def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    if isinstance(value, Mapping) and value:
-        for name, inner in value.items():
-            yield from _leaves((*path, str(name)), inner)
-    elif value not in ({}, [], None):
-        yield path, value
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
