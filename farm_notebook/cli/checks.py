@@ -6,8 +6,6 @@ A finding fails only where answering a question, in a notebook or here, would fa
 from __future__ import annotations
 
 import contextlib
-import difflib
-import os
 import platform
 import re
 import shutil
@@ -24,7 +22,7 @@ from rich.filesize import decimal
 
 from farm_notebook import __version__
 from farm_notebook.cli.chat import follow
-from farm_notebook.config import ENV_PREFIX, FarmConfig
+from farm_notebook.config.load import find_sources, find_unknown
 from farm_notebook.errors import UnknownProviderError
 from farm_notebook.farm import Farm
 from farm_notebook.providers import make_provider
@@ -94,16 +92,12 @@ def packages() -> Iterator[Finding]:
 
 
 def settings() -> Iterator[Finding]:
-    """Which variables set something, and which only look as if they did."""
-    names = sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX))
-    valid = {ENV_PREFIX + field.upper() for field in FarmConfig.model_fields}
-    unknown = [name for name in names if name.upper().partition("__")[0] not in valid]
-    known = [name for name in names if name not in unknown]
-    yield Finding("ok", "settings", f"from the environment: {', '.join(known)}" if known else "the defaults")
-    for name in unknown:
-        near = difflib.get_close_matches(name.upper(), valid, n=1)
-        fix = f"rename it to {near[0]}" if near else f"valid: {', '.join(sorted(valid))}"
-        yield Finding("warning", "settings", f"{name} sets nothing", fix)
+    """Which files and variables set something, and which variables only look as if they did."""
+    sources = find_sources()
+    yield Finding("ok", "settings", f"from {'; '.join(sources)}" if sources else "the defaults")
+    for place, meant in find_unknown():
+        fix = f"rename it to {meant}" if meant else "see `farm config show --all` for what there is"
+        yield Finding("warning", "settings", f"{place} sets nothing", fix)
 
 
 def cache(farm: Farm) -> Iterator[Finding]:

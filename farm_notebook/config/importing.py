@@ -127,14 +127,18 @@ def convert(placed: Any, bare: Any) -> Imported:
 def _provider(imported: Imported, name: str, placed: Mapping[str, Any], bare: Mapping[str, Any]) -> None:
     where, names = f"ai.providers.{name}", _NAMES[name]
     for key, ours in names.items():
-        if (value := _settled(imported, f"{where}.{key}", placed.get(key), bare.get(key))) is not None:
+        if key == "autoPull" and isinstance(placed.get(key), list):  # what to pull, where it pulls at all
+            imported.set(name, ours, True)
+        elif (value := _settled(imported, f"{where}.{key}", placed.get(key), bare.get(key))) is not None:
             imported.set(name, ours, value)
     for key in _KEYS:
         if placed.get(key):
             _secret(imported, f"{where}.{key}", name, placed[key])
+    if isinstance(pulls := placed.get("autoPull"), list):
+        imported.set(name, "pull", pulls)
     models = _settled(imported, f"{where}.models", placed.get("models"), bare.get("models"))
     if isinstance(models, list) and models and all(isinstance(model, str) for model in models):
-        if name == "ollama" and placed.get("autoPull") is True:
+        if name == "ollama" and pulls is True:
             imported.set(name, "pull", models)
         elif "default_model" not in imported.values.get(name, {}):
             imported.set(name, "default_model", models[0])
@@ -182,6 +186,10 @@ def _settled(imported: Imported, where: str, placed: Any, bare: Any) -> Any:
         return placed
     names = placeholders(placed)
     of = f"the variable{'s' * (len(names) > 1)} {', '.join(names)}" if names else "variables"
+    if not names and isinstance(
+        placed, bool
+    ):  # such as whether there is a key, which is seen when it is needed
+        bare = None
     was = "was left out" if bare is None else f"is {masked((where,), bare)!r} here, as it is without"
     imported.notes.append(f"{where} depends on {of}, and {was}.")
     return bare

@@ -21,7 +21,14 @@ from farm_notebook.config.settings import FarmConfig
 from farm_notebook.config.variables import unknown_variables
 from farm_notebook.errors import ConfigError
 
-__all__ = ["find_problems", "find_warnings", "load_config", "load_with_sources"]
+__all__ = [
+    "find_problems",
+    "find_sources",
+    "find_unknown",
+    "find_warnings",
+    "load_config",
+    "load_with_sources",
+]
 
 
 def load_config(overrides: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> FarmConfig:
@@ -56,25 +63,43 @@ def find_problems(overrides: Mapping[str, Any] | None = None, *, folder: Path | 
     return _read(overrides, folder)[2]
 
 
+def find_sources(*, folder: Path | None = None) -> list[str]:
+    """The variables and files that settings are read from, strongest first."""
+    sources = gather({}, folder if folder is not None else files.working_folder())
+    names = [
+        name for layer in sources.layers if layer.source == "environment" for name in layer.names.values()
+    ]
+    variables = [f"the environment: {', '.join(sorted(names))}"] if names else []
+    return [*variables, *map(str, sources.files)]
+
+
+def find_unknown(*, folder: Path | None = None) -> list[tuple[str, str]]:
+    """The variables, of the environment and of files, that look like a setting and set nothing.
+
+    Returns:
+        Where each stands and its name; and the name that may have been meant, or nothing.
+    """
+    sources = gather({}, folder if folder is not None else files.working_folder())
+    unknown = unknown_variables(os.environ)
+    for dotenv in sources.dotenvs:
+        found = unknown_variables({name for name, _ in dotenv.bindings})
+        unknown += [(f"{dotenv.path}: {name}", meant) for name, meant in found]
+    return unknown
+
+
 def find_warnings(*, folder: Path | None = None) -> list[str]:
     """What is valid and may yet be a mistake, a sentence each: names that set nothing, files not read."""
     folder = folder if folder is not None else files.working_folder()
-    sources = gather({}, folder)
-    warnings = [_sets_nothing(name, meant, "") for name, meant in unknown_variables(os.environ)]
-    for dotenv in sources.dotenvs:
-        names = {name for name, _ in dotenv.bindings}
-        warnings += [
-            _sets_nothing(name, meant, f"{dotenv.path}: ") for name, meant in unknown_variables(names)
-        ]
+    warnings = [
+        f"{place} sets nothing.{f' Did you mean {meant}?' if meant else ''}"
+        for place, meant in find_unknown(folder=folder)
+    ]
+    for dotenv in gather({}, folder).dotenvs:
         warnings += [f"{dotenv.path}, line {line}: it is no binding." for line, _ in dotenv.broken]
     with contextlib.suppress(ConfigError):  # of which `find_problems` tells
         if folder is not None and (beside := files.find_overruled(folder)) is not None:
             warnings.append(f"{beside} is not read: a {files.FARM_TOML} stands beside it.")
     return warnings
-
-
-def _sets_nothing(name: str, meant: str, where: str) -> str:
-    return f"{where}{name} sets nothing.{f' Did you mean {meant}?' if meant else ''}"
 
 
 def _read(
