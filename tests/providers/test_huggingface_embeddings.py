@@ -17,6 +17,7 @@ pytest.importorskip("transformers", reason="the extra huggingface is not install
 
 import torch
 import transformers as hf
+from checkpoints import one_thread
 from contract import drain, on_farm_loop
 from safetensors.torch import save_file
 
@@ -38,17 +39,14 @@ TEXTS = [
 ]
 WIDTH = 16
 LONGEST = 64
-LET_GO_S = 5.0
+LET_GO_S = 30.0
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two would wait for each other longer than they work on models so small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def on_one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture
@@ -324,7 +322,7 @@ async def test_a_cancel_ends_the_work_between_two_batches(bert: Path) -> None:
         def look(module: Any, inputs: Any, output: Any) -> None:
             calls.append(1)
             loop.call_soon_threadsafe(begun.set)
-            asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(LET_GO_S)
 
         resident.loaded.module.register_forward_hook(look)
         work = asyncio.create_task(embed(resident.loaded, [" ".join(WORDS)] * 1000))

@@ -116,6 +116,7 @@ def variables(httpserver: HTTPServer, tmp_path: Path) -> dict[str, str]:
         "HF_ENDPOINT": httpserver.url_for("").rstrip("/"),
         "HF_HOME": str(tmp_path / "hub"),
         "HF_HUB_DISABLE_XET": "1",
+        "OMP_NUM_THREADS": "1",
     }
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("transformers", reason="the extra huggingface is not installed")
 
 import torch
+from checkpoints import one_thread
 from contract import drain, on_farm_loop
 from safetensors.torch import load_file, save_file
 
@@ -36,6 +37,12 @@ from farm_notebook.providers.huggingface.provider import HuggingFaceProvider
 from farm_notebook.types import ChatMessage, ChatRequest, LoadProgress, ModelRef, TextDelta
 
 Break = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @asynccontextmanager

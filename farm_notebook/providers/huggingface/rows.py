@@ -62,8 +62,8 @@ class Rows:
         output = self._module(
             input_ids=ids,
             attention_mask=mask,
-            past_key_values=self._cache,
             use_cache=True,
+            **{_cache_name(takes): self._cache},
             **{name: value for name, value in optional.items() if name in takes},
         )
         self._lengths = lengths
@@ -94,9 +94,8 @@ def can_batch(module: PreTrainedModel) -> bool:
 
     if module.config.is_encoder_decoder or not module.can_generate():
         return False
-    if not {"input_ids", "attention_mask", "past_key_values", "use_cache"} <= _parameters(
-        type(module).forward
-    ):
+    takes = _parameters(type(module).forward)
+    if not {"input_ids", "attention_mask", _cache_name(takes), "use_cache"} <= takes:
         return False
     layers = DynamicCache(config=module.config).layers
     return bool(layers) and {type(layer) for layer in layers} <= {DynamicLayer, DynamicSlidingWindowLayer}
@@ -106,3 +105,8 @@ def can_batch(module: PreTrainedModel) -> bool:
 def _parameters(forward: Callable[..., Any]) -> frozenset[str]:
     """The names of what a module's ``forward`` takes."""
     return frozenset(inspect.signature(forward).parameters)
+
+
+def _cache_name(takes: frozenset[str]) -> str:
+    """What ``forward`` calls the keys and values: another name before transformers 5.24."""
+    return "cache" if "cache" in takes else "past_key_values"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from checkpoints import COUNT, LANDS, TICK
+from checkpoints import COUNT, LANDS, TICK, one_thread
 from contract import Subject, drain
 
 from farm_notebook import loop
@@ -37,23 +37,19 @@ def _subject(model: str, *, long: str, endless: str) -> Iterator[Subject]:
     config = load_config({"offline": True, "huggingface": {"max_tokens": 60_000}})
     provider = HuggingFaceProvider(config)
     loop.run_blocking(drain(provider.load_model(model)))  # a folder is listed once it was loaded
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Subject(
-        make=lambda: HuggingFaceProvider(config),
-        provider=provider,
-        model=model,
-        questions=tuple((f"What is the capital of {land}?", city) for land, city in LANDS),
-        long=(model, long),
-        endless=(model, endless),
-        is_working=is_working,
-        samples=True,
-        loads=True,
-    )
+    with one_thread():
+        yield Subject(
+            make=lambda: HuggingFaceProvider(config),
+            provider=provider,
+            model=model,
+            questions=tuple((f"What is the capital of {land}?", city) for land, city in LANDS),
+            long=(model, long),
+            endless=(model, endless),
+            is_working=is_working,
+            samples=True,
+            loads=True,
+        )
     loop.run_blocking(provider.aclose())
-    torch.set_num_threads(threads)
 
 
 async def is_working() -> bool:
