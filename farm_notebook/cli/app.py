@@ -150,6 +150,31 @@ def doctor(
         raise typer.Exit(EXIT_FAILED)
 
 
+@app.command()
+def health(
+    as_json: Annotated[bool, typer.Option("--json", help="Write a JSON array.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask anew what is known from just now.")] = False,
+) -> None:
+    """Say whether each provider can answer. Exit code 1 means that none can."""
+    from farm_notebook.cli.health import report
+
+    if not report(as_json=as_json, refresh=refresh):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def route(
+    name: Annotated[
+        str | None, typer.Argument(help="A model or alias; without it, the default.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+) -> None:
+    """Say which model would answer, who would stand in for it, and why."""
+    from farm_notebook.cli.route import show
+
+    show(name, as_json=as_json)
+
+
 app.add_typer(config, name="config")
 
 ollama = typer.Typer(no_args_is_help=True, help="A local Ollama server: start, stop, look.")
