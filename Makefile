@@ -33,8 +33,8 @@ lab: install-lab ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) \
 		--ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/quickstart.ipynb
 
-test: install-test ## install what the tests need (Chromium too, with apt-get) and run them all
-	@sh scripts/install_chromium.sh
+test: install-test ## install what the tests need (Chromium and Redis too, with apt-get) and run them all
+	@sh scripts/install_apt.sh
 	@$(MAKE) model
 	@echo "==> running the tests"
 	@$(PY) -m pytest

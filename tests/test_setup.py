@@ -228,13 +228,88 @@ def test_a_failed_install_says_what_pip_said_and_is_tried_again(clone: Path) -> 
     assert len(pip_calls(clone)) == 2
 
 
-def test_without_a_browser_the_reason_is_told_and_nothing_fails(tmp_path: Path) -> None:
-    script = ROOT / "scripts" / "install_chromium.sh"
-    command = ["/bin/sh", str(script)]
-    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert "no apt-get" in done.stdout
-    assert "will be skipped" in done.stdout
+# A shell in which nothing is installed but what `programs` names, and an apt-get that only records.
+RECORDING_APT = """#!/bin/sh
+echo "$*" >>"$CALLS"
+echo "apt-get's own words"
+case "$*" in *"$APT_BRINGS") ;; *) exit "${APT_EXIT:-0}" ;; esac
+for package in $APT_BRINGS; do echo "#!/bin/sh" >"$BIN/$package"; /bin/chmod +x "$BIN/$package"; done
+"""
+
+
+def install_apt(
+    folder: Path, *programs: str, apt: bool = True, brings: str = "none", user_id: int = 0, **environment: str
+) -> tuple[str, list[str]]:
+    """What the script says on a machine with these programs, and what it asked of apt-get."""
+    folder.mkdir()
+    for name in ("mktemp", "rm", "tail"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    for name, script in {"id": f"echo {user_id}", **dict.fromkeys(programs, "exit 0")}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    if apt:
+        (folder / "apt-get").write_text(RECORDING_APT)
+    for path in folder.iterdir():
+        if not path.is_symlink():
+            path.chmod(0o755)
+    calls = folder / "calls"
+    variables = {"PATH": str(folder), "BIN": str(folder), "CALLS": str(calls), "APT_BRINGS": brings}
+    done = subprocess.run(
+        ["/bin/sh", str(ROOT / "scripts" / "install_apt.sh")],
+        env=variables | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, "it never fails"
+    return done.stdout + done.stderr, calls.read_text().splitlines() if calls.exists() else []
+
+
+def test_what_is_installed_already_is_not_asked_of_apt(tmp_path: Path) -> None:
+    said, calls = install_apt(tmp_path / "bin", "chromium-browser", "redis-server")
+    assert calls == []
+    assert re.search(r"the browser tests will use \S+/chromium-browser", said)
+    assert re.search(r"the tests of Redis will use \S+/redis-server", said)
+    assert "skipped" not in said
+
+
+def test_a_browser_that_is_named_is_used(tmp_path: Path) -> None:
+    said, _ = install_apt(tmp_path / "bin", "mine", "redis-server", FARM_TEST_CHROMIUM="mine")
+    assert re.search(r"the browser tests will use \S+/mine", said)
+
+
+def test_only_what_is_missing_is_asked_of_apt(tmp_path: Path) -> None:
+    said, calls = install_apt(tmp_path / "bin", "redis-check-rdb", brings="chromium")
+    assert [call.split()[0] for call in calls] == ["update", "install"]
+    assert calls[1].endswith(" chromium")
+    assert "skipped" not in said
+
+
+def test_the_server_is_installed_without_its_service(tmp_path: Path) -> None:
+    _, calls = install_apt(tmp_path / "bin", "chromium")
+    assert calls[1].endswith(" redis-tools")
+
+
+def test_without_apt_the_reason_is_told(tmp_path: Path) -> None:
+    said, _ = install_apt(tmp_path / "bin", apt=False)
+    assert "no apt-get" in said
+    assert "the browser tests and the tests of Redis will be skipped" in said
+    said, _ = install_apt(tmp_path / "bin2", "chromium", apt=False)
+    assert "; the tests of Redis will be skipped" in said
+
+
+def test_without_root_the_reason_is_told(tmp_path: Path) -> None:
+    said, calls = install_apt(tmp_path / "bin", "chromium", user_id=1000)
+    assert "needs root; the tests of Redis will be skipped" in said
+    assert calls == []
+
+
+def test_what_apt_cannot_install_is_skipped_and_its_words_are_shown(tmp_path: Path) -> None:
+    said, calls = install_apt(tmp_path / "bin", brings="chromium", APT_EXIT="100")
+    assert len(calls) == 3, "one that fails does not keep the other from being tried"
+    assert "apt-get's own words" in said
+    assert "the browser tests will use" in said
+    assert "could not install redis-tools, see above; the tests of Redis will be skipped" in said
 
 
 def notebook(folder: Path, *sources: str) -> Path:
