@@ -16,6 +16,7 @@ __all__ = ["ModelLists", "ModelsOf"]
 
 TTL_S = 300.0
 FAILED_TTL_S = 30.0
+SLICES = 5  # of a deadline; a loop that is kept busy, as by a first import, uses up no more than one of them
 
 ModelsOf: TypeAlias = Callable[[str], Awaitable[list[ModelInfo]]]
 """The models of a provider, by its name."""
@@ -70,12 +71,11 @@ class ModelLists:
             elif age_s < FAILED_TTL_S and not anew_after_failure:
                 raise copy.copy(kept.found)  # one that is raised again would grow its traceback
         try:
-            async with asyncio.timeout(deadline_s):
-                found = await self._shared(provider)
+            found = await self._shared(provider, deadline_s)
         except FarmError as error:
             self._keep(provider, error)
             raise
-        except TimeoutError:
+        except TimeoutError:  # our own
             late = ProviderTimeoutError(
                 f"{provider} did not list its models within {deadline_s:g} s.",
                 timer="first event",
@@ -94,14 +94,22 @@ class ModelLists:
         kept = copy.copy(found) if isinstance(found, FarmError) else found
         self._kept[provider] = _Kept(kept, self._clock())
 
-    async def _shared(self, provider: str) -> list[ModelInfo]:
-        """Ask, together with whoever else waits for it; when the last one leaves, the question is dropped."""
+    async def _shared(self, provider: str, deadline_s: float) -> list[ModelInfo]:
+        """Ask, together with whoever else waits for it; when the last one leaves, the question is dropped.
+
+        Raises:
+            TimeoutError: There is no answer yet.
+        """
         asking = self._asking.get(provider)
         if asking is None:
             asking = self._asking[provider] = _Asking(asyncio.create_task(self._ask(provider)))
         asking.waiting += 1
         try:
-            return await asyncio.shield(asking.task)
+            for _ in range(SLICES):
+                await asyncio.wait((asking.task,), timeout=deadline_s / SLICES)
+                if asking.task.done():
+                    return asking.task.result()
+            raise TimeoutError
         finally:
             asking.waiting -= 1
             if not asking.waiting:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from farm_notebook.errors import ProviderConnectionError, ProviderTimeoutError
 from farm_notebook.router.listing import FAILED_TTL_S, TTL_S, ModelLists
+from farm_notebook.types import ModelInfo
 from router.doubles import Clock, Lists, model
 
 ONE = model("a:x")
@@ -89,6 +91,16 @@ async def test_a_provider_that_does_not_answer_in_time_is_a_failure_that_is_reme
     assert lists.asked == ["a"]
     await asyncio.sleep(0)
     assert lists.left == ["a"], "the question is dropped"
+
+
+async def test_a_loop_that_is_kept_busy_does_not_use_a_deadline_up() -> None:
+    async def busy(provider: str) -> list[ModelInfo]:
+        time.sleep(0.6)  # noqa: ASYNC251 - as a first import does
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return [ONE]
+
+    assert await ModelLists(busy).get("a", deadline_s=0.5) == [ONE]
 
 
 async def test_a_timeout_of_the_providers_own_is_told_as_it_is() -> None:
