@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from farm_notebook import __version__
 from farm_notebook.cli import terminal
 from farm_notebook.cli.config_app import config
+from farm_notebook.cli.history_app import history, show_usage
 from farm_notebook.errors import (
     ConfigError,
     FarmError,
@@ -176,6 +177,8 @@ def route(
 
 
 app.add_typer(config, name="config")
+app.add_typer(history, name="history")
+app.command("usage")(show_usage)
 
 ollama = typer.Typer(no_args_is_help=True, help="A local Ollama server: start, stop, look.")
 app.add_typer(ollama, name="ollama")
