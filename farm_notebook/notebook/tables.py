@@ -59,7 +59,7 @@ class Table(Sequence[T], Generic[T]):
             grid.add_row(*(Text(_line(cell)) for cell in row))
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDEST
         paper = io.StringIO()
-        Console(file=paper, width=width, color_system=None).print(grid)
+        Console(file=paper, width=width, color_system=None, force_jupyter=False).print(grid)
         lines = [line.rstrip() for line in paper.getvalue().splitlines()]
         return "\n".join([*lines, *(["", _line(self.note)] if self.note else [])])
 
