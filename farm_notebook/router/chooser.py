@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import FarmError, InvalidRequestError
 from farm_notebook.router.balance import ordered
+from farm_notebook.router.hints import briefly
 from farm_notebook.router.listing import ModelLists, ModelsOf
 from farm_notebook.router.names import is_dynamic
-from farm_notebook.router.picking import ASK_S, AUTO_ORDER, Pick, Picker
+from farm_notebook.router.picking import ASK_S, Pick, Picker
 from farm_notebook.router.wanted import Wanted, wanted_by
 from farm_notebook.types import Capability, ChatRequest, ModelInfo, ModelRef
 
-__all__ = ["AUTO_ORDER", "Choice", "Chooser"]
+__all__ = ["Choice", "Chooser"]
 
 _NO_REF = ModelRef("", "")
 
@@ -146,7 +147,7 @@ class Chooser:
             if isinstance(found, FarmError):
                 if not picks:
                     raise found
-                skipped[ref] = str(found)
+                skipped[ref] = briefly(found)
         return picks
 
     async def _able(

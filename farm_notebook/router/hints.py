@@ -1,4 +1,4 @@
-"""What a name that was not found may have been meant as."""
+"""What is said of a name that leads nowhere: what it may have been meant as, and in short what is wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from farm_notebook.errors import ModelNotFoundError
 from farm_notebook.providers import is_provider, provider_names, similar_provider
 from farm_notebook.types import ModelRef
 
-__all__ = ["alias_hint", "explaining"]
+__all__ = ["alias_hint", "briefly", "explaining"]
 
 _LIKE_A_PROVIDER = re.compile(r"[A-Za-z][\w.-]+")  # longer than the letter of a Windows drive
 
@@ -39,6 +39,11 @@ def alias_hint(name: str, config: FarmConfig) -> str:
     by_lower = {alias.lower(): alias for alias in config.aliases}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.75)
     return f"Did you mean the alias {by_lower[close[0]]!r}?" if close else ""
+
+
+def briefly(error: Exception) -> str:
+    """The first sentence of an error, without its full stop: what is wrong, and not how to mend it."""
+    return str(error).partition(". ")[0].rstrip(".")
 
 
 def _provider_hint(model: str, config: FarmConfig) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from farm_notebook.config import AUTO, AliasConfig, FarmConfig, ParametersConfig
 from farm_notebook.errors import ConfigError, InvalidRequestError
 from farm_notebook.providers import disabled_provider, is_enabled, is_provider, unknown_provider
-from farm_notebook.router.hints import alias_hint
+from farm_notebook.router.hints import alias_hint, briefly
 from farm_notebook.types import Balance, Capability, Deployment, ModelRef, Route
 
 __all__ = ["Resolution", "is_dynamic", "look_up", "resolve"]
@@ -259,5 +259,5 @@ def _switched_on(
         if is_enabled(ref.provider, config):
             found.append(ref)
         else:
-            skipped[ref] = str(disabled_provider(ref.provider, config))
+            skipped[ref] = briefly(disabled_provider(ref.provider, config))
     return found

@@ -15,6 +15,7 @@ from farm_notebook.errors import (
     ProviderTimeoutError,
 )
 from farm_notebook.providers import disabled_provider, is_enabled
+from farm_notebook.router.hints import briefly
 from farm_notebook.router.listing import ModelLists
 from farm_notebook.router.wanted import Wanted
 from farm_notebook.types import Capability, ModelInfo, ModelRef
@@ -129,7 +130,7 @@ class Picker:
         except (ProviderConnectionError, ProviderTimeoutError):
             return f"no {provider} answers at {self._address(provider)}"
         except FarmError as error:
-            return f"{provider} does not list its models ({str(error).split('. ')[0].rstrip('.')})"
+            return f"{provider} does not list its models ({briefly(error)})"
         here = [info for info in infos if info.available and not _is_stub(info)]
         fit = [info for info in here if not wanted.lacking(info)]
         if not fit:

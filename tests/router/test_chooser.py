@@ -218,14 +218,14 @@ async def test_picks_in_a_chain_are_models_too_and_those_that_are_nothing_are_le
     refs = (choice.request.ref, *choice.request.route.alternates)
     assert [str(ref) for ref in refs] == ["scripted:echo", "openai:eyes", EMBEDDED_MODEL]
     assert choice.reason == ""
-    assert choice.skipped == {ModelRef("ollama", AUTO): "Nothing answers."}
+    assert choice.skipped == {ModelRef("ollama", AUTO): "Nothing answers"}
 
 
 async def test_where_the_first_one_is_nothing_its_alternates_are_asked_and_the_reason_told() -> None:
     bench = with_chain("openai:eyes", lists=Lists(ollama=DOWN))
     request, reason = await bench.chooser.settle(bench.ask("ollama"))
     assert request.ref == EYES.ref
-    assert reason == "ollama:auto was passed over: Nothing answers."
+    assert reason == "ollama:auto was passed over: Nothing answers"
 
 
 async def test_where_nothing_is_behind_the_only_name_its_own_error_is_raised() -> None:

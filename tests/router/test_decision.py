@@ -58,7 +58,8 @@ async def test_it_reads_as_text() -> None:
     assert lines[5].startswith("  parameters: system='word word")
     assert lines[5].endswith("temperature=0.2")
     assert len(lines[5]) < 110
-    assert lines[6].startswith("  left out: huggingface:x: The provider 'huggingface' is switched off")
+    off = "The provider 'huggingface' is switched off by the setting huggingface.enabled"
+    assert lines[6:] == [f"  left out: huggingface:x: {off}"]
 
 
 async def test_it_shows_itself_in_a_notebook_and_text_in_it_stays_text() -> None:
