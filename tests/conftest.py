@@ -21,8 +21,10 @@ from farm_notebook.weights.fetch import fetch, local_path
 
 pytest.register_assert_rewrite("contract", "store_contract")
 
-# Tests ask a question twice and expect two answers; those of the cache switch it on, in folders of their own.
+# Tests ask a question twice and expect two answers, and what they ask is nobody's history; those of the cache
+# and of the history switch them on, in folders of their own.
 os.environ["FARM_CACHE__ENABLED"] = "false"
+os.environ["FARM_HISTORY__ENABLED"] = "false"
 
 EMBEDDED = "smollm2:135m"
 LET_GO_S = 3.0  # from a close to the last of its tasks and processes

@@ -15,8 +15,11 @@ from farm_notebook.config import FarmConfig
 from farm_notebook.farm.core import AsyncFarm, entered, left
 from farm_notebook.reply import Reply
 from farm_notebook.request import Options, Prompt
+from farm_notebook.router import RouteDecision
 from farm_notebook.stores import StoreStats
+from farm_notebook.stores.calls import UsageBy
 from farm_notebook.types import ChatRequest, Embeddings, Event, LoadProgress, ModelInfo, ProviderStatus
+from farm_notebook.usage import HistoryReport, UsageReport
 
 __all__ = ["Farm", "default_farm"]
 
@@ -96,9 +99,28 @@ class Farm:
         """See ``AsyncFarm.unload``."""
         return loop.run_blocking(self.core.unload(model))
 
-    def health(self) -> list[ProviderStatus]:
+    def route(self, model: str | None = None) -> RouteDecision:
+        """See ``AsyncFarm.route``."""
+        return loop.run_blocking(self.core.route(model))
+
+    def history(
+        self,
+        search: str | None = None,
+        *,
+        model: str | None = None,
+        since: str | None = None,
+        limit: int = 20,
+    ) -> HistoryReport:
+        """See ``AsyncFarm.history``."""
+        return loop.run_blocking(self.core.history(search, model=model, since=since, limit=limit))
+
+    def usage(self, by: UsageBy = "model", *, since: str | None = None) -> UsageReport:
+        """See ``AsyncFarm.usage``."""
+        return loop.run_blocking(self.core.usage(by, since=since))
+
+    def health(self, *, refresh: bool = False) -> list[ProviderStatus]:
         """See ``AsyncFarm.health``."""
-        return loop.run_blocking(self.core.health())
+        return loop.run_blocking(self.core.health(refresh=refresh))
 
     def cache_stats(self) -> StoreStats:
         """See ``AsyncFarm.cache_stats``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -13,11 +13,14 @@ from farm_notebook import loop
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import ConfigError, FarmError, ProviderError
 from farm_notebook.pool import shared_pool
+from farm_notebook.providers.base import AIProvider
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.request import Options, Prompt, build_request
-from farm_notebook.router import explaining, resolve
+from farm_notebook.router import RouteDecision, explain, explaining, resolve
 from farm_notebook.stores import StoreStats
+from farm_notebook.stores.calls import UsageBy
 from farm_notebook.types import (
+    Capability,
     ChatRequest,
     Embeddings,
     Event,
@@ -28,6 +31,7 @@ from farm_notebook.types import (
     RequestKind,
     TextDelta,
 )
+from farm_notebook.usage import HistoryReport, UsageReport, history_report, usage_report
 
 __all__ = ["AsyncFarm", "entered", "left"]
 
@@ -102,28 +106,34 @@ class AsyncFarm:
         """One unit vector a text."""
         ref = resolve(model, self.config)
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
-        with explaining(ref, self.config):
-            return await loop.run(self._pool.providers.get(ref.provider).embed(texts, ref.model))
+        return await loop.run(self._embed(texts, ref))
 
     async def list_models(self) -> list[ModelInfo]:
         """The models of every provider that can be reached; ``health`` tells of the others."""
         return await loop.run(self._list_models())
 
+    async def route(self, model: str | None = None) -> RouteDecision:
+        """Which model a name leads to just now, why, and who stands in for it.
+
+        Args:
+            model: A name as for a request; ``None`` is the default.
+
+        Raises:
+            FarmError: The name leads nowhere; as a request with it would.
+        """
+        return await loop.run(explain(model, self.config, self._pool.chooser))
+
     def load(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Fetch a model if need be and bring it into memory."""
-        ref = resolve(model, self.config)
-        return loop.iterate(self._progress(ref, self._pool.providers.get(ref.provider).load_model(ref.model)))
+        return loop.iterate(self._progress(resolve(model, self.config), _load))
 
     def pull(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Bring a model's files to this machine without loading them."""
-        ref = resolve(model, self.config)
-        return loop.iterate(self._progress(ref, self._pool.providers.get(ref.provider).pull_model(ref.model)))
+        return loop.iterate(self._progress(resolve(model, self.config), _pull))
 
     async def unload(self, model: str | None = None) -> bool:
         """Give a model's memory back; whether it was loaded."""
-        ref = resolve(model, self.config)
-        with explaining(ref, self.config):
-            return await loop.run(self._pool.providers.get(ref.provider).unload_model(ref.model))
+        return await loop.run(self._unload(resolve(model, self.config)))
 
     @asynccontextmanager
     async def lease(self, model: str | None = None) -> AsyncGenerator[Any, None]:
@@ -136,7 +146,7 @@ class AsyncFarm:
         Raises:
             InvalidRequestError: The provider's models run in another process.
         """
-        ref = resolve(model, self.config)
+        ref = await loop.run(self._concrete(resolve(model, self.config)))
         held = self._pool.providers.get(ref.provider).lease(ref.model)
         leased = await loop.run(entered(held))
         try:
@@ -164,9 +174,40 @@ class AsyncFarm:
         """
         return await loop.run(self._pool.answers.clear())
 
-    async def health(self) -> list[ProviderStatus]:
-        """The state of every provider, asked at once; nothing is loaded for it."""
-        return await loop.run(self._health())
+    async def history(
+        self,
+        search: str | None = None,
+        *,
+        model: str | None = None,
+        since: str | None = None,
+        limit: int = 20,
+    ) -> HistoryReport:
+        """The calls of this user's kernels, newest first; see ``usage.history_report``.
+
+        Raises:
+            InvalidRequestError: ``since`` is no moment.
+            OSError: The file cannot be read.
+        """
+        return await loop.run(
+            history_report(self._pool.history, search, model=model, since=since, limit=limit)
+        )
+
+    async def usage(self, by: UsageBy = "model", *, since: str | None = None) -> UsageReport:
+        """What these calls came to; see ``usage.usage_report``.
+
+        Raises:
+            InvalidRequestError: ``since`` is no moment.
+            OSError: The file cannot be read.
+        """
+        return await loop.run(usage_report(self._pool.history, by, since=since))
+
+    async def health(self, *, refresh: bool = False) -> list[ProviderStatus]:
+        """The state of every provider, asked at once; nothing is loaded for it.
+
+        Args:
+            refresh: Ask also those that said how they are a moment ago.
+        """
+        return await loop.run(self._pool.health.check_all(refresh=refresh))
 
     async def aclose(self) -> None:
         """Unload every model and close every connection of farms with these settings."""
@@ -183,9 +224,18 @@ class AsyncFarm:
                 raise outcome
         return infos
 
-    async def _health(self) -> list[ProviderStatus]:
-        listed, broken = self._pool.providers.listed()
-        return [*await asyncio.gather(*(provider.health_check() for provider in listed)), *broken]
+    async def _concrete(self, ref: ModelRef, *needs: Capability) -> ModelRef:
+        return (await self._pool.chooser.concrete(ref, needs=frozenset(needs)))[0]
+
+    async def _embed(self, texts: tuple[str, ...], ref: ModelRef) -> Embeddings:
+        ref = await self._concrete(ref, "embedding")
+        with explaining(ref, self.config):
+            return await self._pool.embed(texts, ref)
+
+    async def _unload(self, ref: ModelRef) -> bool:
+        ref = await self._concrete(ref)
+        with explaining(ref, self.config):
+            return await self._pool.providers.get(ref.provider).unload_model(ref.model)
 
     async def _collect(self, request: ChatRequest) -> Reply:
         builder = ReplyBuilder(request)
@@ -201,12 +251,22 @@ class AsyncFarm:
         return builder.build()
 
     async def _progress(
-        self, ref: ModelRef, events: AsyncGenerator[LoadProgress, None]
+        self, ref: ModelRef, bring: Callable[[AIProvider, str], AsyncGenerator[LoadProgress, None]]
     ) -> AsyncGenerator[LoadProgress, None]:
+        ref = await self._concrete(ref)
+        provider = self._pool.providers.get(ref.provider)
         with explaining(ref, self.config):
-            async with aclosing(events):
+            async with aclosing(bring(provider, ref.model)) as events:
                 async for event in events:
                     yield event
+
+
+def _load(provider: AIProvider, model: str) -> AsyncGenerator[LoadProgress, None]:
+    return provider.load_model(model)
+
+
+def _pull(provider: AIProvider, model: str) -> AsyncGenerator[LoadProgress, None]:
+    return provider.pull_model(model)
 
 
 def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,24 +5,44 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Sequence
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig
+from farm_notebook.config.redaction import redactor
+from farm_notebook.config.secrets import find_secret
+from farm_notebook.health import HealthMonitor
 from farm_notebook.pipeline import Handler, Middleware, compose
+from farm_notebook.pipeline.breaker import Breakers, breaker
+from farm_notebook.pipeline.budget import budget
 from farm_notebook.pipeline.cache import cache
-from farm_notebook.pipeline.meter import meter
+from farm_notebook.pipeline.embeddings import EmbeddingCache
+from farm_notebook.pipeline.fallback import fallback
+from farm_notebook.pipeline.limit import limit
+from farm_notebook.pipeline.meter import Record, meter, meter_embeddings
 from farm_notebook.pipeline.retry import retry
+from farm_notebook.pipeline.route import route
 from farm_notebook.pipeline.single_flight import SingleFlight
 from farm_notebook.pipeline.timers import timers
+from farm_notebook.pipeline.trace import trace
+from farm_notebook.pool.notebook import notebook_name
 from farm_notebook.pool.providers import shared_providers
+from farm_notebook.prices import Prices
+from farm_notebook.router import Chooser
+from farm_notebook.stores import Store
+from farm_notebook.stores.history import History
+from farm_notebook.stores.ledger import Ledger
+from farm_notebook.stores.ledger_sqlite import SQLiteLedger
+from farm_notebook.stores.redis import RedisStore
+from farm_notebook.stores.redis_client import RedisClient
 from farm_notebook.stores.sqlite import SQLiteStore
-from farm_notebook.types import Event
+from farm_notebook.types import Embeddings, Event, ModelInfo, ModelRef
 
 __all__ = ["Pool", "shared_pool"]
 
 
 class Pool:
-    """What farms of one configuration share.
+    """What farms of one configuration share. Nothing is opened, and nobody asked, until it is used.
 
     Args:
         config: The settings.
@@ -30,10 +50,34 @@ class Pool:
 
     def __init__(self, config: FarmConfig) -> None:
         self._config = config
+        self._redact = redactor(config)
         self.providers = shared_providers(config)
-        keeping = config.cache
-        self.answers = SQLiteStore(config.answers_path, ttl_s=keeping.ttl_s, max_bytes=keeping.max_bytes)
+        self.breakers = Breakers(config.breaker)
+        self.health = HealthMonitor(self.providers.listed, config.health)
+        self.chooser = Chooser(
+            config, self._models_of, ailment=self._ailment, in_flight=self.providers.in_flight
+        )
+        self.prices = Prices(config, self.providers.runs_here)
+        self.history = History(
+            config.history_path,
+            keep_days=config.history.keep_days,
+            max_bytes=config.history.max_bytes,
+            texts=config.history.texts,
+            redact=self._redact,
+        )
+        self._redis = _redis(config)
+        self.answers = self._store()
+        self.ledger = self._ledger()
         self._flights = SingleFlight[Event]()
+        self._told = set[tuple[ModelRef, str]]()
+        self._embeddings = EmbeddingCache(self.answers, self.providers.digest, self.providers.identity)
+        self._embed = meter_embeddings(
+            self._kept_embeddings,
+            prices=self.prices,
+            record=self._record,
+            notebook=notebook_name,
+            environment=config.environment,
+        )
 
     def handler(self, *, in_pieces: bool) -> Handler:
         """The whole way of a request, from the caller to its provider.
@@ -41,20 +85,70 @@ class Pool:
         Args:
             in_pieces: Whether the caller shows pieces as they come, or waits for the end anyway.
         """
+        config = self._config
         policies = (
-            meter(),
+            trace(config.telemetry, redact=self._redact),
+            meter(
+                prices=self.prices,
+                record=self._record,
+                notebook=notebook_name,
+                environment=config.environment,
+            ),
+            route(self.chooser.settle, forget=self.chooser.forget, known=self._told),
             self._cache(in_pieces=in_pieces),
-            retry(self._config.retry),
-            timers(self._config.timeouts),
+            fallback(
+                context_tokens=self.chooser.context_tokens,
+                ailment=self._ailment,
+                enabled=config.fallback.enabled,
+            ),
+            breaker(self.breakers),
+            retry(config.retry),
+            budget(config.budget, self.ledger, self.prices.cost, notebook=lambda: notebook_name() or ""),
+            limit(config.limits, self.ledger),
+            timers(config.timeouts),
         )
         return compose(*policies)(self.providers.dispatch)
 
+    async def embed(self, texts: tuple[str, ...], ref: ModelRef) -> Embeddings:
+        """One vector a text; those that were kept are not asked for again."""
+        return await self._embed(texts, ref)
+
     async def aclose(self) -> None:
-        """Close every provider, and write what is still to be kept."""
-        closing = (self.answers.aclose(), self.providers.aclose())
-        for outcome in await asyncio.gather(*closing, return_exceptions=True):
+        """Close every provider, and write what is still to be kept.
+
+        Raises:
+            Exception: The first that anything raised, when all was asked to close.
+        """
+        await self.health.aclose()
+        closing = (
+            self.answers.aclose(),
+            self.history.aclose(),
+            self.ledger.aclose(),
+            self.providers.aclose(),
+        )
+        outcomes = await asyncio.gather(*closing, return_exceptions=True)
+        if self._redis is not None:
+            await self._redis.aclose()
+        for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+
+    @property
+    def _record(self) -> Record | None:
+        return self.history.record if self._config.history.enabled else None
+
+    def _ailment(self, ref: ModelRef) -> str | None:
+        """What is known to be wrong with a model's provider, in a line."""
+        return self.breakers.ailment(ref.provider) or self.health.ailment(ref.provider)
+
+    async def _models_of(self, provider: str) -> list[ModelInfo]:
+        return await self.providers.get(provider).list_models()
+
+    async def _kept_embeddings(self, texts: Sequence[str], ref: ModelRef) -> Embeddings:
+        provider = self.providers.get(ref.provider)
+        if not self._config.cache.enabled:
+            return await provider.embed(texts, ref.model)
+        return await self._embeddings.embed(texts, ref, lambda missing: provider.embed(missing, ref.model))
 
     def _cache(self, *, in_pieces: bool) -> Middleware:
         """Keeps and gives answers, where that is not switched off."""
@@ -67,6 +161,21 @@ class Pool:
             in_pieces=in_pieces,
             flights=self._flights,
         )
+
+    def _store(self) -> Store:
+        config = self._config
+        if self._redis is not None:
+            return RedisStore(self._redis, ttl_s=config.cache.ttl_s)
+        return SQLiteStore(config.answers_path, ttl_s=config.cache.ttl_s, max_bytes=config.cache.max_bytes)
+
+    def _ledger(self) -> Ledger:
+        return SQLiteLedger(self._config.ledger_path)
+
+
+def _redis(config: FarmConfig) -> RedisClient | None:
+    if config.redis.url is None:
+        return None
+    return RedisClient(config.redis, lambda: find_secret(config.redis.password_env, config))
 
 
 _lock = threading.Lock()

@@ -92,6 +92,13 @@ class ProviderPool:
         """How many answers of a model are under way here."""
         return self._in_flight[ref]
 
+    def runs_here(self, ref: ModelRef) -> bool:
+        """Whether a model runs on the user's own hardware."""
+        try:
+            return self.get(ref.provider).runs_here(ref.model)
+        except FarmError:  # the request itself will say why
+            return False
+
     async def digest(self, ref: ModelRef) -> str | None:
         """The file digest or revision of a model, where its provider knows one."""
         return await self.get(ref.provider).digest(ref.model)

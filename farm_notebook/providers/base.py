@@ -120,6 +120,10 @@ class AIProvider(ABC):
             f"{self.name}:{model} runs in another process; there is nothing of it to get hold of here."
         )
 
+    def runs_here(self, model: str) -> bool:
+        """Whether a model runs on the user's own hardware, so that its answers cost nothing."""
+        return False
+
     @abstractmethod
     async def health_check(self) -> ProviderStatus:
         """Whether this provider could answer now, without loading anything."""

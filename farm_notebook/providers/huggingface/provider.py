@@ -142,6 +142,9 @@ class HuggingFaceProvider(AIProvider):
             )
         return list(infos.values())
 
+    def runs_here(self, model: str) -> bool:
+        return True
+
     async def health_check(self) -> ProviderStatus:
         if missing := runtime.missing_packages():
             detail = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"

@@ -160,6 +160,9 @@ class LlamaCppProvider(AIProvider):
         path.unlink(missing_ok=True)
         return was_there
 
+    def runs_here(self, model: str) -> bool:
+        return True
+
     async def health_check(self) -> ProviderStatus:
         if find_spec("xllamacpp") is None:
             fix = "pip install xllamacpp"

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import (
@@ -47,6 +48,7 @@ EMBEDDING_BATCH_TEXTS = 32  # texts a request, so that a cancel is noticed betwe
 HEALTH_S = 5.0
 UNLOAD_S = 60.0  # a model that still answers someone is unloaded when it has
 POLL_S = 0.05
+CLOUD_HOST = "ollama.com"  # which serves the protocol too, for a fee
 
 
 class OllamaProvider(AIProvider):
@@ -146,6 +148,9 @@ class OllamaProvider(AIProvider):
         if was_loaded:
             await self._unloaded(model)
         return was_loaded
+
+    def runs_here(self, model: str) -> bool:
+        return not is_cloud(model) and urlsplit(self._client.address.url).hostname != CLOUD_HOST
 
     async def health_check(self) -> ProviderStatus:
         try:

@@ -86,6 +86,9 @@ class ScriptedProvider(AIProvider):
         parse(model)
         return False
 
+    def runs_here(self, model: str) -> bool:
+        return True
+
     async def health_check(self) -> ProviderStatus:
         return ProviderStatus(self.name, healthy=True, detail="always ready")
 
