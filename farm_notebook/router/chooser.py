@@ -72,12 +72,16 @@ class Chooser:
     ) -> tuple[ModelRef, str]:
         """The model that a ref is now, and why; for what is no request, such as loading or embedding.
 
+        Args:
+            ref: Dynamic or not.
+            needs: What the model must be able to do; without any it is the one that a chat would meet.
+
         Raises:
             FarmError: There is none.
         """
         if not is_dynamic(ref):
             return ref, ""
-        pick = await self._picker.pick(ref, Wanted(needs))
+        pick = await self._picker.pick(ref, Wanted(needs or frozenset({"chat"})))
         return pick.ref, pick.reason
 
     async def context_tokens(self, ref: ModelRef) -> int | None:

@@ -265,6 +265,12 @@ async def test_a_ref_becomes_a_model_for_other_calls_too(
     assert (await bench.chooser.concrete(ref, needs=frozenset(needs)))[0] == found
 
 
+async def test_what_is_loaded_without_a_name_is_what_a_chat_would_meet() -> None:
+    bench = Bench(Lists(model("ollama:vectors", "embedding", loaded=True), OTHER), model=AUTO)
+    assert (await bench.chooser.concrete(ModelRef(AUTO, AUTO)))[0] == OTHER.ref
+    assert await bench.names(None) == ["ollama:other"]
+
+
 async def test_a_model_that_failed_is_looked_for_again() -> None:
     bench = Bench(Lists(OTHER), model=AUTO)
     assert await bench.names(None) == ["ollama:other"]
