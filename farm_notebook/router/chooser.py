@@ -134,7 +134,8 @@ class Chooser:
         self, refs: Sequence[ModelRef], first: int, wanted: Wanted, skipped: dict[ModelRef, str]
     ) -> list[Pick]:
         """Models in the place of dynamic refs; at least one, and without those that are nothing now."""
-        if not any(map(is_dynamic, refs)):
+        dynamic = sum(map(is_dynamic, refs))
+        if not dynamic:
             return [Pick(ref, "") for ref in refs]
 
         async def outcome(ref: ModelRef, is_named: bool) -> Pick | FarmError:
@@ -145,7 +146,11 @@ class Chooser:
             except FarmError as error:
                 return error
 
-        outcomes = await asyncio.gather(*(outcome(ref, place < first) for place, ref in enumerate(refs)))
+        named = [(ref, place < first) for place, ref in enumerate(refs)]
+        if dynamic > 1:
+            outcomes = await asyncio.gather(*(outcome(*each) for each in named))
+        else:  # a pick that is remembered takes no time, and a task for it would
+            outcomes = [await outcome(*each) for each in named]
         picks = [found for found in outcomes if isinstance(found, Pick)]
         for ref, found in zip(refs, outcomes, strict=True):
             if isinstance(found, FarmError):

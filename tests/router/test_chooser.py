@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from farm_notebook.config import AUTO, EMBEDDED_MODEL, load_config
 from farm_notebook.errors import (
@@ -13,7 +16,7 @@ from farm_notebook.errors import (
     ProviderConnectionError,
 )
 from farm_notebook.request import build_request
-from farm_notebook.router import Chooser
+from farm_notebook.router import Chooser, is_dynamic
 from farm_notebook.types import Capability, ChatRequest, Deployment, Image, ModelRef
 from router.doubles import Clock, Lists, model
 
@@ -233,6 +236,20 @@ async def test_where_nothing_is_behind_the_only_name_its_own_error_is_raised() -
         await Bench(Lists(ollama=DOWN)).names("ollama")
 
 
+async def test_leaving_while_lists_are_awaited_drops_the_questions() -> None:
+    near = {"near": {"base_url": "http://localhost:1/v1"}}
+    bench = with_chain("ollama", "scripted:echo", lists=Lists(near=None, ollama=None), endpoints=near)
+    settling = asyncio.create_task(bench.chooser.settle(bench.ask("near")))
+    await bench.lists.was_asked.wait()
+    settling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await settling
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert sorted(bench.lists.left) == ["near", "ollama"]
+
+
 async def test_two_names_of_one_model_are_asked_once() -> None:
     bench = with_chain("ollama", "auto", lists=Lists(OTHER))
     assert await bench.names("ollama:other") == ["ollama:other"]
@@ -244,6 +261,37 @@ async def test_a_place_may_be_any_model_of_a_provider() -> None:
     request = bench.ask("pool")
     assert Deployment(ModelRef("ollama", AUTO)) in request.route.deployments
     assert sorted(await bench.names("pool")) == ["ollama:other", "openai:eyes"]
+
+
+NAMED = st.sampled_from(["openai:eyes", "openai:blind", "ollama", "auto", "other", "pool", "more", "openai"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    name=st.one_of(st.none(), NAMED),
+    chain=st.lists(NAMED, max_size=4),
+    pool=st.lists(st.sampled_from(["openai:eyes", "ollama", "openai:blind"]), min_size=1, max_size=3),
+    own=st.one_of(st.none(), st.lists(NAMED, max_size=2)),
+    sees=st.booleans(),
+)
+def test_whatever_was_named_there_are_models_each_once_and_all_able(
+    name: str | None, chain: list[str], pool: list[str], own: list[str] | None, sees: bool
+) -> None:
+    aliases = {
+        "pool": {"deployments": [{"model": place} for place in pool], "fallback": own},
+        "more": {"model": "pool", "fallback": chain},
+    }
+    bench = with_chain(*chain, model=AUTO, aliases=aliases)
+
+    async def settled() -> ChatRequest:
+        return (await bench.chooser.settle(bench.ask(name, images=PIXEL if sees else None)))[0]
+
+    request = asyncio.run(settled())
+    refs = [request.ref, *request.route.alternates]
+    assert len(refs) == len(set(refs))
+    assert not any(map(is_dynamic, refs))
+    assert request.route.deployments == ()
+    assert not sees or len(refs) == 1 or BLIND.ref not in refs
 
 
 # Beside requests
