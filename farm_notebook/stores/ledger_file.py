@@ -1,0 +1,188 @@
+"""The SQLite file of a ledger: what was granted in the last minute, what is held, and what was spent.
+
+All of it is synchronous, takes some 0.1 ms and waits for nothing: while another process writes to the file
+it is busy, which raises. A slot belongs to a process, which is known by its id and the moment it began.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from farm_notebook.stores.file import SQLiteFile
+from farm_notebook.stores.ledger import WINDOW_S, Claim, Refusal, Reservation, until_room
+from farm_notebook.stores.ledger_shared import Debt
+
+__all__ = ["LedgerFile"]
+
+SLOT_POLL_S = 0.1  # nobody tells this process when another one frees a slot
+SAME_MOMENT_S = 2.0  # a process seems to begin a little earlier or later once its machine's clock was set
+KEPT_S = 40 * 86_400.0  # a sum that nobody touched for so long is dropped
+
+_TABLES = (
+    """CREATE TABLE shares (
+        scope TEXT, at REAL, id INTEGER, amount REAL NOT NULL, PRIMARY KEY (scope, at, id)
+    ) WITHOUT ROWID""",
+    "CREATE TABLE sums (scope TEXT PRIMARY KEY, used REAL NOT NULL, at REAL NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE slots (
+        scope TEXT, id INTEGER, pid INTEGER NOT NULL, began REAL NOT NULL, PRIMARY KEY (scope, id)
+    ) WITHOUT ROWID""",
+)
+_PASSED = "DELETE FROM shares WHERE scope = ? AND at <= ? RETURNING amount"
+_REDATE = "UPDATE shares SET at = ? WHERE scope = ? AND at > ?"
+_SHARES = "SELECT at, amount FROM shares WHERE scope = ? ORDER BY at"
+_SHARE = "INSERT INTO shares (scope, at, id, amount) VALUES (?, ?, ?, ?)"
+_RESHARE = "UPDATE shares SET amount = ? WHERE scope = ? AND at = ? AND id = ?"
+_SUM = "SELECT used FROM sums WHERE scope = ?"
+_ADD = """
+INSERT INTO sums (scope, used, at) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET used = used + excluded.used, at = excluded.at
+"""
+_HELD = "SELECT count(*) FROM slots WHERE scope = ?"
+_HOLDERS = "SELECT DISTINCT pid, began FROM slots WHERE scope = ?"
+_HOLD = "INSERT INTO slots (scope, id, pid, began) VALUES (?, ?, ?, ?)"
+_FREE = "DELETE FROM slots WHERE scope = ? AND id = ?"
+_BURY = "DELETE FROM slots WHERE pid = ? AND began = ?"
+_DROP_SHARES = "DELETE FROM shares WHERE scope IN (SELECT scope FROM sums WHERE at < ?)"
+_DROP_SUMS = "DELETE FROM sums WHERE at < ?"
+
+
+class LedgerFile(SQLiteFile):
+    """One open file, for one thread at a time; see ``SQLiteFile``.
+
+    A crash of a process leaves it whole. It is never flushed to the disk, which takes milliseconds: a crash
+    of the machine may cost the counts of a day, and no more is in it.
+    """
+
+    FORMAT = 1
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._writer.execute("PRAGMA busy_timeout = 0")
+        self._writer.execute("PRAGMA synchronous = OFF")
+
+    def reserve(
+        self, reservation: Reservation, debts: Sequence[Debt], clock: Callable[[], float]
+    ) -> float | Refusal:
+        """Settle what is owed, then grant all claims or none; when they were granted.
+
+        Args:
+            reservation: The claims.
+            debts: What is owed.
+            clock: Seconds since 1970. It is read while nobody else can write, so that grants are in order.
+        """
+        with self._transaction():
+            now = clock()
+            self._settle(debts, now)
+            for claim in reservation.claims:
+                if (refusal := self._refusal(claim, now)) is not None:
+                    return refusal
+            for claim in reservation.claims:
+                self._grant(claim, reservation.id, now)
+        return now
+
+    def settle(self, debts: Sequence[Debt], clock: Callable[[], float]) -> None:
+        """Settle what is owed, all of it or nothing."""
+        with self._transaction():
+            self._settle(debts, clock())
+
+    def usage(self, scope: str, debts: Sequence[Debt], clock: Callable[[], float]) -> float:
+        """Settle what is owed; what is used of a scope then."""
+        with self._transaction():
+            now = clock()
+            self._settle(debts, now)
+            self._pass_by(scope, now)
+            return self._sum(scope) + self._held(scope)
+
+    def tidy(self, now: float) -> None:
+        """Drop the sums of days long past."""
+        with self._transaction():
+            self._writer.execute(_DROP_SHARES, (now - KEPT_S,))
+            self._writer.execute(_DROP_SUMS, (now - KEPT_S,))
+
+    def _make_tables(self) -> None:
+        for table in _TABLES:
+            self._writer.execute(table)
+
+    def _refusal(self, claim: Claim, now: float) -> Refusal | None:
+        scope = claim.scope
+        if claim.kind == "window":
+            self._pass_by(scope, now)
+        used = self._held(scope) if claim.kind == "slot" else self._sum(scope)
+        if not (excess := claim.excess(used)):
+            return None
+        if claim.kind == "slot":
+            if self._bury_dead(scope):
+                return self._refusal(claim, now)
+            return Refusal(scope, SLOT_POLL_S, claim.limit - used)
+        wait_s = math.inf
+        if claim.kind == "window":
+            wait_s = until_room(excess, self._writer.execute(_SHARES, (scope,)), now)
+        return Refusal(scope, wait_s, claim.limit - used)
+
+    def _grant(self, claim: Claim, reservation_id: int, now: float) -> None:
+        execute = self._writer.execute
+        if claim.kind == "slot":
+            pid = os.getpid()
+            execute(_HOLD, (claim.scope, reservation_id, pid, _began(pid)))
+            return
+        if claim.kind == "window":
+            execute(_SHARE, (claim.scope, now, reservation_id, claim.amount))
+        execute(_ADD, (claim.scope, claim.amount, now))
+
+    def _settle(self, debts: Sequence[Debt], now: float) -> None:
+        execute = self._writer.execute
+        for debt in debts:
+            for claim in debt.reservation.claims:
+                if claim.kind == "slot":
+                    execute(_FREE, (claim.scope, debt.reservation.id))
+                elif (used := debt.used.get(claim.scope, claim.amount)) != claim.amount:
+                    share = (used, claim.scope, debt.at, debt.reservation.id)
+                    if claim.kind == "total" or execute(_RESHARE, share).rowcount:  # else it has passed by
+                        execute(_ADD, (claim.scope, used - claim.amount, now))
+
+    def _pass_by(self, scope: str, now: float) -> None:
+        """Let go of what a window granted 60 seconds ago or earlier; where the clock was set back, what was
+        granted later than now counts as granted now.
+        """
+        execute = self._writer.execute
+        execute(_REDATE, (now, scope, now))
+        if passed := execute(_PASSED, (scope, now - WINDOW_S)).fetchall():
+            execute(_ADD, (scope, -sum(amount for (amount,) in passed), now))
+
+    def _sum(self, scope: str) -> float:
+        row: tuple[float] | None = self._writer.execute(_SUM, (scope,)).fetchone()
+        return row[0] if row else 0.0
+
+    def _held(self, scope: str) -> int:
+        return int(self._writer.execute(_HELD, (scope,)).fetchone()[0])
+
+    def _bury_dead(self, scope: str) -> bool:
+        """Free the slots of processes that ended without doing so; whether there were any."""
+        holders = self._writer.execute(_HOLDERS, (scope,)).fetchall()
+        dead = [holder for holder in holders if not _is_alive(*holder)]
+        self._writer.executemany(_BURY, dead)
+        return bool(dead)
+
+
+@cache
+def _began(pid: int) -> float:
+    """When a process began, in seconds since 1970."""
+    return psutil.Process(pid).create_time()
+
+
+def _is_alive(pid: int, began: float) -> bool:
+    """Whether the process still runs, and is not another one with its id."""
+    try:
+        process = psutil.Process(pid)
+        is_it = abs(process.create_time() - began) < SAME_MOMENT_S
+        return is_it and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:  # it may be one that this user may not look at; nobody frees what may be in use
+        return True
