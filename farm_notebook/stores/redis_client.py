@@ -20,6 +20,7 @@ from farm_notebook.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.connection import AbstractConnection
 
 __all__ = ["RedisClient"]
 
@@ -137,6 +138,7 @@ class RedisClient:
 
         options: dict[str, Any] = {
             "credential_provider": self._credentials,
+            "redis_connect_func": _introduced,
             "socket_timeout": self._timeout_s,
             "socket_connect_timeout": self._timeout_s,
             "retry": Retry(NoBackoff(), 1, (BrokenError,)),
@@ -181,7 +183,7 @@ class _Credentials:
 
     async def get_credentials_async(self) -> tuple[str, ...]:
         """The arguments of ``AUTH``; none where nothing is configured."""
-        self._last = await asyncio.to_thread(self._password)
+        self._last = await _in_thread(self._password)
         if self._username:
             return self._username, self._last
         return (self._last,) if self._last else ()
@@ -189,6 +191,22 @@ class _Credentials:
     def hidden_in(self, text: str) -> str:
         """A text without the password: some servers quote a command that they do not know."""
         return text.replace(self._last, "…") if self._last else text
+
+
+async def _introduced(connection: AbstractConnection) -> None:
+    """Say who asks and choose the database, or close: the next one would take it that this was done."""
+    try:
+        await connection.on_connect()
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(work)
+    except RuntimeError:  # the interpreter is on its way out and starts no threads any more
+        return work()
 
 
 def _is_late(error: Exception) -> bool:
@@ -207,7 +225,7 @@ async def _errors() -> Any:
     global _exceptions
     if _exceptions is None:
         try:
-            await asyncio.to_thread(import_module, "redis.asyncio")
+            await _in_thread(lambda: import_module("redis.asyncio"))
             _exceptions = import_module("redis.exceptions")
         except ImportError as error:
             raise MissingExtraError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -68,6 +69,7 @@ class RedisServer:
     def stop(self) -> None:
         """Ask it to go, and wait until it has."""
         if self._process is not None:
+            self.thaw()
             self._process.terminate()
             self._process.wait(STOP_S)
             self._process = None
@@ -78,6 +80,16 @@ class RedisServer:
         self._process.kill()
         self._process.wait(STOP_S)
         self._process = None
+
+    def freeze(self) -> None:
+        """Have it take connections and answer nothing, until it is thawed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it answer again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """End it at once and start it again; what it held is gone, unless its options say otherwise."""

@@ -220,6 +220,28 @@ async def test_it_keeps_answers_again_when_the_server_is_back(
     assert len(warnings_of(caplog)) == 1
 
 
+async def test_a_server_that_does_not_answer_is_waited_for_once(
+    own_server: RedisServer, clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    now, patient = Clock(), RedisStore(clients(own_server.url), ttl_s=HOUR_S)
+    patient.put("a", b"one")
+    await patient.aclose()
+    client = clients(own_server.url, timeout_s=1.0, clock=now)
+    store = RedisStore(client, ttl_s=HOUR_S)
+    own_server.freeze()
+    assert await store.get("a") is None
+    assert client.is_away
+    for _ in range(1000):  # which would take as many seconds
+        store.put("b", b"two")
+        assert await store.get("a") is None
+    own_server.thaw()
+    now.now += 100
+    async with asyncio.timeout(PATIENT_S):
+        while await store.get("a") != b"one":
+            now.now += 100
+    assert len(warnings_of(caplog)) == 1
+
+
 async def test_a_full_server_is_told_of_once_and_what_is_in_it_is_given(
     own_server: RedisServer, clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture
 ) -> None:

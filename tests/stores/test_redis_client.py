@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
@@ -293,6 +294,27 @@ async def test_whoever_is_cancelled_nobody_gets_anothers_answer(server: RedisSer
         assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
 
 
+async def test_who_is_cancelled_while_it_connects_leaves_no_connection_to_another_database(
+    server: RedisServer, make: Make
+) -> None:
+    is_asked, may_tell = threading.Event(), threading.Event()
+
+    def password() -> str:
+        is_asked.set()
+        may_tell.wait(PATIENT_S)
+        return ""
+
+    client = make(server.url.replace("/0", "/5"), password)
+    connecting = asyncio.create_task(client.run(lambda redis: redis.set("test:where", b"not here")))
+    await asyncio.to_thread(is_asked.wait, PATIENT_S)
+    connecting.cancel()
+    await asyncio.wait([connecting])
+    may_tell.set()
+    await client.run(lambda redis: redis.set("test:where", b"here"))
+    assert await make(server.url).run(lambda redis: redis.get("test:where")) is None
+    assert await client.run(lambda redis: redis.get("test:where")) == b"here"
+
+
 # Passwords
 
 
@@ -364,6 +386,28 @@ async def test_a_server_that_repeats_the_password_is_not_quoted(
 
 
 # Loops and processes
+
+
+def test_it_can_be_used_while_the_interpreter_ends(server: RedisServer) -> None:
+    program = f"""
+import asyncio, atexit
+from farm_notebook.config import RedisConfig
+from farm_notebook.stores.redis_client import RedisClient
+
+client = RedisClient(RedisConfig(url={server.url!r}), timeout_s={PATIENT_S})
+
+async def last_words():
+    print(await client.run(lambda redis: redis.ping()))
+    await client.aclose()
+
+async def first_words():
+    await asyncio.to_thread(print, "hello")
+
+asyncio.run(first_words())
+atexit.register(lambda: asyncio.run(last_words()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("hello\nTrue\n", "")
 
 
 def test_each_event_loop_has_connections_of_its_own(server: RedisServer) -> None:
