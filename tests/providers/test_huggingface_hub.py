@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -210,10 +209,8 @@ def test_a_hub_that_is_not_there_is_named(httpserver: HTTPServer, variables: dic
 
 @pytest.mark.parametrize("how", ["FARM_OFFLINE", "HF_HUB_OFFLINE"])
 def test_offline_the_hub_is_not_asked(how: str, httpserver: HTTPServer, variables: dict[str, str]) -> None:
-    begin = time.monotonic()
     results = ask(variables | {how: "1"}, "pull_model", "chat", "list")
     assert [result[0] for result in results[:2]] == ["ModelNotFoundError"] * 2
     assert how in results[0][1]
     assert results[2] == "that is all"
     assert httpserver.log == []
-    assert time.monotonic() - begin < 60

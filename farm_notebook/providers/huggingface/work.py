@@ -67,12 +67,14 @@ class Work(Generic[T]):
 
     def _run(self) -> None:
         try:
-            result = self._call(self.halt)
+            try:
+                result = self._call(self.halt)
+            finally:
+                del self._call  # and what it holds, which may be a model: who is told may count on its memory
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised again where it is waited for
             self._tell(self._fail, error)
         else:
             self._tell(self._succeed, result)
-        del self._call  # and with it whatever it holds, which may be a model
 
     def _tell(self, callback: Callable[[Any], None], outcome: Any) -> None:
         try:
