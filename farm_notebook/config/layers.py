@@ -5,7 +5,6 @@ Each source is a layer. Mappings are put together key by key; of one key the str
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,20 +15,16 @@ from typing import Any, Literal, TypeAlias
 from farm_notebook.config import files, variables
 from farm_notebook.config.files import Dotenv
 from farm_notebook.config.settings import FarmConfig
+from farm_notebook.config.toml import as_key
 from farm_notebook.errors import ConfigError
 
-__all__ = ["Layer", "Source", "Sources", "as_key", "gather"]
+__all__ = ["Layer", "Source", "Sources", "gather"]
 
 Source: TypeAlias = Literal["arguments", "environment", "dotenv", "project", "user", "default"]
 
 _ENVIRONMENT = ("FARM_ENVIRONMENT", *variables.FOREIGN["environment",])
 _A_NAME = re.compile(r"[\w.-]+")
 _ABOUT_US = re.compile(r"\b(FARM|AI|OLLAMA|OPENAI|HF|HUGGINGFACE)_\w+")
-
-
-def as_key(path: variables.KeyPath) -> str:
-    """The key of a setting as TOML writes it, ``cache.ttl_s``."""
-    return ".".join(key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key) for key in path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from farm_notebook.config.layers import Layer, Sources, as_key
+from farm_notebook.config.layers import Layer, Sources
 from farm_notebook.config.masking import masked, may_be_secret
+from farm_notebook.config.toml import as_key
 from farm_notebook.config.values import Section
 from farm_notebook.config.variables import KeyPath, annotation_at
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from farm_notebook.config.layers import Source, Sources, as_key
+from farm_notebook.config.layers import Source, Sources
 from farm_notebook.config.load import load_with_sources
 from farm_notebook.config.masking import masked
 from farm_notebook.config.settings import FarmConfig
+from farm_notebook.config.toml import as_key
 from farm_notebook.config.values import Section
 from farm_notebook.config.variables import KeyPath
 

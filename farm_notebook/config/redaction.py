@@ -30,8 +30,8 @@ def redactor(config: FarmConfig) -> Callable[[str], str]:
 
 
 def _secrets(config: FarmConfig) -> Iterator[str]:
-    sections = (config.ollama, config.openai, *config.endpoints.values())
-    variables = {section.api_key_env for section in sections} | {config.redis.password_env}
+    endpoints = (config.openai, *config.endpoints.values())
+    variables = {config.ollama.api_key_env, config.redis.password_env}
     yield find_hub_token(config)
-    for variable in variables:
+    for variable in variables | {endpoint.api_key_env for endpoint in endpoints}:
         yield find_secret(variable, config)

@@ -7,7 +7,7 @@ A secret is looked for in the environment, in the dotenv files, and in the syste
 from __future__ import annotations
 
 import os
-import time
+from time import monotonic
 from typing import Any
 
 from farm_notebook.config import files
@@ -109,7 +109,7 @@ _asked: dict[str, tuple[float, str]] = {}  # by variable: until when what the ke
 
 def _from_keyring(variable: str) -> str:
     until, known = _asked.get(variable, (0.0, ""))
-    if time.monotonic() < until:
+    if monotonic() < until:
         return known
     try:
         import keyring
@@ -117,7 +117,7 @@ def _from_keyring(variable: str) -> str:
         found = (keyring.get_password(SERVICE, variable) or "").strip()
     except Exception:  # noqa: BLE001 - not installed, locked, or away: then there is no secret in it
         found = ""
-    _asked[variable] = time.monotonic() + KEYRING_TTL_S, found
+    _asked[variable] = monotonic() + KEYRING_TTL_S, found
     return found
 
 

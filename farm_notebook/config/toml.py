@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+import re
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from farm_notebook.config.layers import as_key
 from farm_notebook.config.values import NONE
 
-__all__ = ["as_document", "as_toml"]
+__all__ = ["as_document", "as_key", "as_toml"]
 
 
 def as_toml(value: Any) -> str:
@@ -22,8 +22,8 @@ def as_toml(value: Any) -> str:
             return "true" if value else "false"
         case int() | float():
             return repr(value)
-        case str():  # JSON's escapes are TOML's too, but for one character that JSON leaves as it is
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case str():
+            return _quoted(value)
         case Path():
             return as_toml(str(value))
         case Mapping():
@@ -36,6 +36,11 @@ def as_toml(value: Any) -> str:
     raise TypeError(f"{value!r} has no TOML")
 
 
+def as_key(path: Sequence[str]) -> str:
+    """The key of a setting, ``cache.ttl_s``."""
+    return ".".join(key if re.fullmatch(r"[\w-]+", key, re.ASCII) else _quoted(key) for key in path)
+
+
 def as_document(values: Mapping[str, Any]) -> str:
     """Settings as a whole file, a table each section.
 
@@ -43,6 +48,11 @@ def as_document(values: Mapping[str, Any]) -> str:
         values: Nested mappings; empty ones are left out.
     """
     return "\n".join(_tables(values, ())).lstrip("\n") + "\n"
+
+
+def _quoted(text: str) -> str:
+    """JSON's escapes are TOML's too, but for one character that JSON leaves as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _tables(values: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:

@@ -39,6 +39,11 @@ FOREIGN: Mapping[KeyPath, tuple[str, ...]] = {
     ("openai", "organization"): ("OPENAI_ORG_ID",),
     ("openai", "project"): ("OPENAI_PROJECT_ID",),
 }
+_PROVIDERS = frozenset(
+    name
+    for name, field in FarmConfig.model_fields.items()
+    if isinstance(field.default, Section) and "default_model" in type(field.default).model_fields
+)
 _OURS = frozenset(ENV_PREFIX + name.upper() for name in FarmConfig.model_fields)
 _KNOWN = _OURS | {name for names in FOREIGN.values() for name in names if name.startswith(ENV_PREFIX)}
 
@@ -104,7 +109,8 @@ def choose_model(sources: Sequence[Mapping[str, str]]) -> tuple[int, str, str] |
 
 
 def _model_of(provider: str, model: str) -> tuple[str, str]:
-    if not model or not provider or model.startswith((f"{provider}:", f"{provider}/")):
+    names_one = model.startswith((f"{provider}:", f"{provider}/")) or model.partition(":")[0] in _PROVIDERS
+    if not model or not provider or names_one:
         return model or provider, MODEL if model else PROVIDER
     return f"{provider}:{model}", f"{PROVIDER} and {MODEL}"
 

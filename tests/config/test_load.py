@@ -1,4 +1,4 @@
-"""Settings come from the environment, overrides win, and a bad one is named with its value."""
+"""Settings come from variables, arguments win, and a bad one is named with its value."""
 
 from __future__ import annotations
 
@@ -21,14 +21,6 @@ from farm_notebook.config import (
     load_config,
 )
 from farm_notebook.errors import ConfigError
-
-
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    for name in [name for name in os.environ if name.upper().startswith("FARM_")]:
-        monkeypatch.delenv(name)
 
 
 def message_of(overrides: dict[str, Any] | None = None) -> str:
@@ -220,7 +212,7 @@ def test_what_concerns_no_provider_does_not_tell_providers_apart() -> None:
 
 # The page in docs/
 
-PAGE = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
 ENDPOINTS = json.loads("".join(re.findall(r"^```json\n(.*?)^```", PAGE, re.M | re.S)))
 
 
