@@ -24,6 +24,7 @@ __all__ = ["Bounds", "HistoryFile"]
 
 SWEEP_EVERY_S = 3600.0  # how often too old calls are looked for
 DROPPED_AT_ONCE = 0.1  # of all calls, where the file is too large
+MERGED_PAGES = 2_000  # of the index of words, which bounds how long others wait
 EMBEDDED_TEXTS = 20  # of one call; there may be thousands
 
 _NUMBERS = [f"{name.name} INTEGER" for name in fields(Usage)] + [
@@ -159,7 +160,8 @@ class HistoryFile(SQLiteFile):
             count: int = self._writer.execute("SELECT count(*) FROM calls").fetchone()[0]
             for table in ("calls", "turns", "texts"):
                 self._writer.execute(f"DELETE FROM {table}")
-            self._rebuild_words()
+            if self._has_words():
+                self._writer.execute("INSERT INTO words (words) VALUES ('rebuild')")
         with contextlib.suppress(sqlite3.OperationalError):  # busy or full: the space is used again later
             self._writer.execute("VACUUM")
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -273,11 +275,12 @@ class HistoryFile(SQLiteFile):
                 f"DELETE FROM calls WHERE id IN ({oldest})", (1 + int(count * DROPPED_AT_ONCE),)
             )
             self._sweep()
-            self._rebuild_words("optimize")  # what was dropped is in the index until then
+            if self._has_words():  # what was dropped is in the index until that is merged, a part at a time
+                merge = "INSERT INTO words (words, rank) VALUES ('merge', ?)"  # below 0 it is of all of it
+                self._writer.execute(merge, (-MERGED_PAGES,))
 
-    def _rebuild_words(self, how: str = "rebuild") -> None:
-        if self._writer.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone():
-            self._writer.execute("INSERT INTO words (words) VALUES (?)", (how,))
+    def _has_words(self) -> bool:
+        return self._writer.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone() is not None
 
 
 def _more(message: ChatMessage) -> str | None:

@@ -127,7 +127,10 @@ def sum_up(
 ) -> list[UsageRow]:
     """What calls came to; see ``History.usage``."""
     keys = f"{_KEYS[by]} AS key, {_DAY if per_day else repr('')} AS day"
-    where, values = "WHERE at >= :since", {"since": since or 0.0, "cancelled": CANCELLED}
+    where, values = (
+        "WHERE 1" if since is None else "WHERE at >= :since",
+        {"since": since, "cancelled": CANCELLED},
+    )
     rates: dict[tuple[str, str], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     measured = f"SELECT {keys}, first_token_s, tokens_per_s FROM calls {where} AND NOT is_cached"
     for key, day, first_token_s, tokens_per_s in database.execute(measured, values):
