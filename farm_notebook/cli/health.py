@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -25,8 +24,7 @@ def report(*, as_json: bool, refresh: bool) -> bool:
     Returns:
         Whether any of them can answer.
     """
-    farm: Any = Farm()
-    found: list[ProviderStatus] = farm.health(refresh=refresh)
+    found = Farm().health(refresh=refresh)
     if as_json:
         emit_json([dataclasses.asdict(status) for status in found])
     else:

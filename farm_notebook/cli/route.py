@@ -21,8 +21,7 @@ def show(name: str | None, *, as_json: bool) -> None:
     Raises:
         FarmError: The name leads nowhere, as a request with it would.
     """
-    farm: Any = Farm()
-    decision: RouteDecision = farm.route(name)
+    decision = Farm().route(name)
     if as_json:
         emit_json(_as_json(decision))
     else:

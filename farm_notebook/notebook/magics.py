@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from farm_notebook.farm import AsyncFarm
     from farm_notebook.notebook.answer import Answer
     from farm_notebook.reply import Reply
-    from farm_notebook.types import ChatRequest, Route
+    from farm_notebook.router import RouteDecision
+    from farm_notebook.types import ChatRequest
 
 __all__ = ["FarmMagics"]
 
@@ -117,7 +118,7 @@ class FarmMagics(Magics):
             farm = default_farm().core
             request = self._request(farm, options, filled.text)
             if options.dry_run:
-                print(describe_request(request, filled, self._alias_parameters(farm, options)))
+                print(describe_request(request, filled, default_farm().route(options.model), options))
                 return None
             return _Turn(options, filled.text, self._answer(farm, request, options, owns_cell))
 
@@ -138,13 +139,6 @@ class FarmMagics(Magics):
             cache=options.cache,
             sample=options.sample,
         )
-
-    def _alias_parameters(self, farm: AsyncFarm, options: CellOptions) -> Mapping[str, object]:
-        """What the model's alias says about the request, and the line does not."""
-        from farm_notebook.router import look_up
-
-        told = look_up(options.model, farm.config).parameters
-        return {name: value for name, value in told.items() if getattr(options, name, None) in (None, ())}
 
     def _answer(self, farm: AsyncFarm, request: ChatRequest, options: CellOptions, owns_cell: bool) -> Answer:
         from farm_notebook.notebook.answer import Answer
@@ -211,19 +205,31 @@ FarmMagics.farm_chat.__doc__ = f"{FarmMagics.farm_chat.__doc__}\n{help_text()}"
 FarmMagics.farm.__doc__ = f"{FarmMagics.farm.__doc__}\n{overview()}"
 
 
-def describe_request(request: ChatRequest, filled: Filled, of_alias: Mapping[str, object]) -> str:
+def describe_request(
+    request: ChatRequest, filled: Filled, decision: RouteDecision, options: CellOptions
+) -> str:
     """What a request would send, to read: model, route, parameters, and every message in full.
 
     Args:
         request: What would be sent.
         filled: Which fields of the prompt were filled.
-        of_alias: The parameters that an alias sets.
+        decision: Who would answer, and why.
+        options: Of the line; they are stronger than what an alias says.
     """
-    lines = [f"Would go to {request.ref}; nothing was sent.", *_describe_route(request.route)]
-    parameters = _listed_parameters(request.parameters())
-    lines.append(f"parameters: {parameters or 'the defaults'}")
+    _, *facts = str(replace(decision, parameters={})).splitlines()
+    parameters = _listed(request.parameters())
+    lines = [
+        f"Would go to {decision.ref}; nothing was sent.",
+        *facts,
+        f"parameters: {parameters or 'the defaults'}",
+    ]
+    of_alias = {
+        name: value
+        for name, value in decision.parameters.items()
+        if getattr(options, name, None) in (None, ())
+    }
     if of_alias:
-        lines.append(f"of them from the alias: {_listed_parameters(of_alias)}")
+        lines.append(f"from the alias: {_listed(of_alias)}")
     if request.sample is not None:
         lines.append(f"sample: {request.sample}")
     if filled.filled:
@@ -235,17 +241,7 @@ def describe_request(request: ChatRequest, filled: Filled, of_alias: Mapping[str
     return "\n".join(lines)
 
 
-def _describe_route(route: Route) -> Iterator[str]:
-    if route.reason:
-        yield f"because: {route.reason}"
-    if route.deployments:
-        places = ", ".join(f"{place.ref} (weight {place.weight:g})" for place in route.deployments)
-        yield f"one of, {route.balance.replace('_', ' ')}: {places}"
-    if route.alternates:
-        yield f"if it fails: {', '.join(map(str, route.alternates))}"
-
-
-def _listed_parameters(parameters: Mapping[str, object]) -> str:
+def _listed(parameters: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
 
 

@@ -158,6 +158,10 @@ def test_another_model_answers_from_now_on(shell: Shell) -> None:
     shell.run("name = 'scripted:echo'")
     shell.run("%farm model {name}")
     assert shell.reply("%farm_chat Hi").text == "Hi"
+    _, out = shell.run("%farm model auto")
+    assert out.startswith("auto answers from now on")
+    _, out = shell.run("%farm config show")
+    assert ["model", "auto", "this", "session"] in [line.split() for line in out.splitlines()]
 
 
 def test_a_model_that_was_chosen_is_stronger_than_the_routing_of_the_environment(

@@ -27,8 +27,9 @@ farm_notebook.register_provider(Loading)
 
 
 @pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    kernel = Kernel(FARM_MODEL="scripted:echo")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    folder = tmp_path_factory.mktemp("cache")
+    kernel = Kernel(FARM_MODEL="scripted:echo", FARM_CACHE_DIR=str(folder), FARM_HISTORY__ENABLED="true")
     assert kernel.run(LOADING_PROVIDER).status == "ok"
     yield kernel
     kernel.close()
@@ -99,6 +100,45 @@ def test_a_front_end_is_told_what_may_follow(
 ) -> None:
     content = kernel.reply(kernel.client.complete(code))
     assert (content["matches"], content["cursor_start"], content["cursor_end"]) == (matches, start, len(code))
+
+
+STANDING_IN = """
+import os
+os.environ["FARM_ALIASES"] = '{"fast": {"model": "scripted:error-503", "fallback": ["scripted:slow-8"]}}'
+os.environ["FARM_RETRY__ATTEMPTS"] = "1"
+%farm config reload
+"""
+
+
+def test_who_stands_in_is_told_until_the_first_word_and_in_the_footer(kernel: Kernel) -> None:
+    assert "Changed: " in kernel.run(STANDING_IN).text
+    cell = kernel.run("%farm_chat --no-history -m fast Hi")
+    assert cell.has_painted("; asking scripted:slow-8")
+    (output,) = cell.outputs
+    markdown = output["data"]["text/markdown"]
+    assert markdown.startswith("word0 word1")
+    assert "asking" not in markdown
+    assert "scripted:slow-8 · instead of scripted:error-503" in markdown
+    assert output["metadata"]["farm"]["rerouted"][0]["model"] == "scripted:error-503"
+
+
+@pytest.mark.xfail(reason="usage.tables draws with rich, which displays by itself where it finds a kernel")
+@pytest.mark.parametrize("code", ["%farm usage", "%farm history"])
+def test_a_report_is_the_cells_one_output(kernel: Kernel, code: str) -> None:
+    kernel.run("%farm_chat Hi")
+    (output,) = kernel.run(code).outputs
+    assert output["type"] == "execute_result"
+    assert "scripted:echo" in output["data"]["text/markdown"]
+    assert "scripted:echo" in output["data"]["text/plain"]
+
+
+def test_with_the_plot_there_is_a_picture_too(kernel: Kernel) -> None:
+    kernel.run("%farm_chat Hi")
+    outputs = kernel.run("%farm usage --plot").outputs
+    (picture,) = [output["data"] for output in outputs if "image/png" in output["data"]]
+    assert "widget" not in str(picture)
+    assert outputs[-1]["type"] == "execute_result"
+    assert "scripted:echo" in outputs[-1]["data"]["text/markdown"]
 
 
 def test_a_key_in_a_cell_is_warned_of_once(kernel: Kernel) -> None:

@@ -42,7 +42,7 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[SettingOrigin]
 
 def _table(settings: list[SettingOrigin], *, with_defaults: bool) -> Table[SettingOrigin]:
     shown = [each for each in settings if with_defaults or each.source != "default"]
-    rows = ((each.key, _text(each.value), each.place or each.source) for each in shown)
+    rows = ((each.key, _text(each.value), _whence(each)) for each in shown)
     note = "" if with_defaults else "All others have their defaults: `%farm config show --all`."
     return Table(("setting", "value", "from"), tuple(rows), tuple(shown), note)
 
@@ -69,5 +69,11 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], section: s
             yield f"{section}{name}"
 
 
+def _whence(origin: SettingOrigin) -> str:
+    return "this session" if origin.source == "arguments" else origin.place or origin.source
+
+
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if value is None or isinstance(value, bool | list | tuple | Mapping):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

@@ -7,6 +7,7 @@ import argparse
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.usage import HistoryReport
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,14 +19,13 @@ def add_arguments(parser: LineParser) -> None:
     parser.add_argument("--since", metavar="WHEN", help="a day, as in 2026-05-31, or an age, as in 7d")
 
 
-def run(session: Session, arguments: argparse.Namespace) -> object:
+def run(session: Session, arguments: argparse.Namespace) -> HistoryReport:
     """Show the calls that this user's kernels made."""
     if arguments.limit < 1:
         raise InvalidRequestError(f"--limit {arguments.limit} is out of range. Valid: 1 and up.")
-    report: object = session.farm.history(
+    return session.farm.history(
         " ".join(arguments.search) or None,
         model=arguments.model,
         since=arguments.since,
         limit=arguments.limit,
     )
-    return report

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from farm_notebook.config import AUTO
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
-from farm_notebook.router import look_up
+from farm_notebook.router import RouteDecision, look_up
 
 __all__ = ["add_arguments", "run"]
 
@@ -21,15 +22,15 @@ def add_arguments(parser: LineParser) -> None:
     )
 
 
-def run(session: Session, arguments: argparse.Namespace) -> object:
+def run(session: Session, arguments: argparse.Namespace) -> RouteDecision | None:
     """Tell who answers, or have another model answer from now on."""
     farm = session.farm
     if arguments.model is None:
-        decision: object = farm.route()
-        return decision
+        return farm.route()
     config = farm.config
     found = look_up(arguments.model, config)
-    name = arguments.model if arguments.model in config.aliases else str(found.ref)
+    is_name = arguments.model == AUTO or arguments.model in config.aliases
+    name = arguments.model if is_name else str(found.ref)
     overrides: dict[str, Any] = {"model": name}
     if config.environment in config.routing:  # which is stronger than the setting ``model``
         overrides["routing"] = {config.environment: name}

@@ -6,6 +6,7 @@ import argparse
 
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.router import RouteDecision
 
 __all__ = ["add_arguments", "run"]
 
@@ -14,7 +15,6 @@ def add_arguments(parser: LineParser) -> None:
     parser.add_argument("model", nargs="?", metavar="NAME", help="a model or alias; without it, the default")
 
 
-def run(session: Session, arguments: argparse.Namespace) -> object:
+def run(session: Session, arguments: argparse.Namespace) -> RouteDecision:
     """Explain the decision; nothing is sent to a model."""
-    decision: object = session.farm.route(arguments.model)
-    return decision
+    return session.farm.route(arguments.model)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from farm_notebook.farm import Farm
     from farm_notebook.notebook.known import KnownModels
 
 __all__ = ["Session"]
@@ -30,7 +31,7 @@ class Session:
         return hasattr(self.shell, "kernel")
 
     @property
-    def farm(self) -> Any:
+    def farm(self) -> Farm:
         """The default farm, made at first use."""
         from farm_notebook.farm import default_farm
 

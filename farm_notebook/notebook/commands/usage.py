@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import get_args
 
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.stores.calls import UsageBy
+from farm_notebook.usage import UsageReport
 
 __all__ = ["add_arguments", "run"]
 
@@ -15,26 +17,20 @@ NO_PLOT = "A terminal shows no plot. `u = %farm usage`, then `u.plot().savefig('
 
 
 def add_arguments(parser: LineParser) -> None:
-    parser.add_argument("--by", default="model", choices=("model", "day"), help="a row each (default: model)")
+    parser.add_argument(
+        "--by", default="model", choices=get_args(UsageBy), help="what a row is of (default: model)"
+    )
     parser.add_argument("--since", metavar="WHEN", help="a day, as in 2026-05-31, or an age, as in 7d")
     parser.add_argument("--plot", action="store_true", help="show a plot too")
 
 
-def run(session: Session, arguments: argparse.Namespace) -> object:
+def run(session: Session, arguments: argparse.Namespace) -> UsageReport:
     """Add up the calls that this user's kernels made."""
-    report: Any = session.farm.usage(by=arguments.by, since=arguments.since)
-    if arguments.plot:
-        _show_plot(session, report)
-    return report
+    report = session.farm.usage(by=arguments.by, since=arguments.since)
+    if arguments.plot and session.is_notebook:
+        from IPython.display import display
 
-
-def _show_plot(session: Session, report: Any) -> None:
-    """The plot as one static picture, whichever of matplotlib's backends there is."""
-    if not session.is_notebook:
+        display(report.plot())  # type: ignore[no-untyped-call]  # IPython's
+    elif arguments.plot:
         print(NO_PLOT)
-        return
-    from IPython.core.pylabtools import print_figure
-    from IPython.display import Image, display
-
-    figure = report.plot()
-    display(Image(data=print_figure(figure, fmt="png"), format="png"))  # type: ignore[no-untyped-call]  # IPython's
+    return report
