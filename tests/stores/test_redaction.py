@@ -1,0 +1,51 @@
+"""Secrets of a configuration are taken out of texts, whichever variable holds them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from farm_notebook.config import load_config
+from farm_notebook.stores.redaction import TTL_S, Redaction, secrets_of
+
+
+def test_every_secret_is_masked_and_the_longer_one_first() -> None:
+    redact = Redaction(lambda: ["sk-12345678", "sk-12345678-and-more", "hf_abcdefgh"])
+    assert redact("sk-12345678-and-more, sk-12345678 and hf_abcdefgh") == "***, *** and ***"
+
+
+def test_what_is_too_short_to_be_a_key_is_left_alone() -> None:
+    assert Redaction(lambda: ["", "the", "1234567"])("the key is 1234567") == "the key is 1234567"
+
+
+def test_a_secret_is_found_as_json_writes_it_too() -> None:
+    secret = 'pass"word\\with\nall'
+    redact = Redaction(lambda: [secret])
+    assert secret not in json.loads(redact(json.dumps({"a": secret}, ensure_ascii=False)))["a"]
+
+
+def test_a_key_that_is_changed_is_noticed_and_the_old_one_stays_a_secret() -> None:
+    now, keys = 0.0, ["key-number-one"]
+    redact = Redaction(lambda: keys, clock=lambda: now)
+    assert redact("key-number-one") == "***"
+    keys = ["key-number-two"]
+    now += TTL_S
+    assert redact("key-number-one, key-number-two") == "***, ***"
+
+
+def test_the_secrets_of_a_configuration_are_those_its_variables_hold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_API_KEY", "OLLAMA_API_KEY", "GROQ_API_KEY", "REDIS_PASSWORD", "HF_TOKEN"):
+        monkeypatch.setenv(name, f"secret of {name}")
+    monkeypatch.setenv("ANOTHER_KEY", "no secret of ours")
+    config = load_config(
+        {"endpoints": {"groq": {"base_url": "https://api.groq.com/openai/v1", "api_key_env": "GROQ_API_KEY"}}}
+    )
+    assert {*secrets_of(config)} == {
+        f"secret of {name}"
+        for name in ("OPENAI_API_KEY", "OLLAMA_API_KEY", "GROQ_API_KEY", "REDIS_PASSWORD", "HF_TOKEN")
+    }
