@@ -102,7 +102,7 @@ class RedisStore(Store):
             entries=len(fresh),
             value_bytes=sum(row.size_bytes for row in fresh),
             file_bytes=sum(row.memory_bytes for row in fresh),
-            hits=int(await self._client.run(lambda redis: redis.get(self._uses_name)) or 0),
+            hits=await self._client.run(partial(_count, self._uses_name)),
             oldest_s=max((now - row.put_at for row in fresh), default=None),
             location=self._client.location,
         )
@@ -219,17 +219,22 @@ def _put_at(content: bytes) -> float:
 
 async def _values(names: Sequence[str], redis: Redis) -> list[bytes | None]:
     answers: list[Any] = await redis.mget(names)
+    if len(answers) != len(names) or not all(answer is None or type(answer) is bytes for answer in answers):
+        raise ValueError(f"{len(answers)} values of {len(names)}, or no values")
     return answers
 
 
 async def _scan(pattern: str, cursor: int, redis: Redis) -> tuple[int, list[bytes]]:
-    answer: tuple[int, list[Any]] = await redis.scan(cursor, match=pattern, count=KEYS_AT_ONCE)
-    return answer
+    cursor, names = await redis.scan(cursor, match=pattern, count=KEYS_AT_ONCE)
+    return int(cursor), list[Any](names)
+
+
+async def _count(name: str, redis: Redis) -> int:
+    return int(await redis.get(name) or 0)
 
 
 async def _unlink(names: Sequence[bytes | str], redis: Redis) -> int:
-    count: int = await redis.unlink(*names)
-    return count
+    return int(await redis.unlink(*names))
 
 
 async def _rows(names: Sequence[bytes], redis: Redis) -> list[_Row]:

@@ -30,6 +30,8 @@ WAIT_SHARE = 30  # and so many times longer than it took to find out
 LONGEST_PAUSE_S = 60.0
 CONNECTIONS = 32  # at the same time, from one event loop
 
+_NONSENSE = (TypeError, ValueError, LookupError, AttributeError)  # what redis raises for it
+
 T = TypeVar("T")
 
 _clients: weakref.WeakSet[RedisClient] = weakref.WeakSet()
@@ -91,11 +93,12 @@ class RedisClient:
         """Ask the server something. A command whose connection breaks is sent once more.
 
         Args:
-            work: What to ask; it gets the client, whose answers are bytes.
+            work: What to ask; it gets the client, whose answers are bytes. A ``ValueError`` of it says that
+                an answer made no sense, as those of other servers than Redis do.
 
         Raises:
-            ConnectionError: The server is away, lets nobody in or does not answer in time; or it was so a
-                moment ago, and is left alone for a while.
+            ConnectionError: The server is away, lets nobody in, does not answer in time or makes no sense; or
+                it was so a moment ago, and is left alone for a while.
             OSError: It refuses what it was asked.
             MissingExtraError: The package is not installed.
             ConfigError: The address has parameters that mean nothing.
@@ -109,7 +112,7 @@ class RedisClient:
         try:
             async with asyncio.timeout(self._timeout_s):
                 done = await work(client)
-        except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
+        except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError, *_NONSENSE) as error:
             raise self._left_alone(error, began) from self._shown(error)
         except redis_errors.RedisError as error:
             self._rest()
@@ -165,7 +168,11 @@ class RedisClient:
         return ConnectionError(self._problem)
 
     def _words(self, error: Exception) -> str:
-        said = f"no answer within {self._timeout_s:g} s" if _is_late(error) else str(error).rstrip(".")
+        said = str(error).rstrip(".")
+        if isinstance(error, TimeoutError | _exceptions.TimeoutError):
+            said = f"no answer within {self._timeout_s:g} s"
+        elif isinstance(error, _NONSENSE):
+            said = f"it answers what no Redis would ({said})"
         return f"The Redis server {self.location!r} cannot be used: {self._credentials.hidden_in(said)}."
 
     def _shown(self, error: Exception) -> Exception | None:
@@ -209,10 +216,6 @@ async def _in_thread(work: Callable[[], T]) -> T:
         return work()
 
 
-def _is_late(error: Exception) -> bool:
-    return isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError"
-
-
 _exceptions: Any = None
 
 
@@ -240,7 +243,7 @@ _of_parent: list[object] = []  # kept from the garbage collector, which would cl
 def _begin_anew_after_fork() -> None:
     """A forked child must not use its parent's connections."""
     for client in _clients:
-        _of_parent.append(client._by_loop)
+        _of_parent.extend(client._by_loop.values())
         client._begin()
 
 

@@ -1,17 +1,20 @@
-"""A real Redis server of a test's own, on loopback: started, stopped, killed and started again at will."""
+"""A real Redis server of a test's own, to be stopped and started at will; and one that is no Redis."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
 
-__all__ = ["RedisServer"]
+__all__ = ["RedisServer", "listening"]
 
 START_S = 30.0
 STOP_S = 30.0
@@ -95,6 +98,23 @@ class RedisServer:
         """End it at once and start it again; what it held is gone, unless its options say otherwise."""
         self.kill()
         self.start()
+
+
+@asynccontextmanager
+async def listening(answer: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that is no Redis: its address, and what it was told so far, a piece for each connection."""
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(b"")
+        number = len(heard) - 1
+        with closing(writer), suppress(ConnectionResetError):
+            while told := await reader.read(65536):
+                heard[number] += told
+                writer.write(await answer(told))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", heard
 
 
 def _free_port() -> int:

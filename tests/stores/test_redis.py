@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import store_programs as programs
-from redis_server import RedisServer
+from redis_server import RedisServer, listening
 from store_contract import HOUR_S, Clock, StoreContract
 
 from farm_notebook.config import RedisConfig
@@ -263,6 +263,29 @@ async def test_a_full_server_is_told_of_once_and_what_is_in_it_is_given(
     store.put("b", b"two")
     await store.aclose()
     assert await store.get("b") == b"two", "it is tried again"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$abc\r\n", b":1\r\n", b"*1\r\n:5\r\n", b"*0\r\n", b"\xff"],
+)
+async def test_a_server_that_is_no_redis_is_told_of_once_and_costs_no_answer(
+    nonsense: bytes, clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    now = Clock()
+
+    async def answer(_told: bytes) -> bytes:
+        return nonsense
+
+    async with listening(answer) as (url, _):
+        store = RedisStore(clients(url, timeout_s=0.2, clock=now), ttl_s=HOUR_S)
+        for _ in range(3):
+            assert await store.get("a") is None
+            now.now += 100
+            with pytest.raises(OSError, match=r"127\.0\.0\.1"):
+                await store.stats()
+            now.now += 100
+        assert len(warnings_of(caplog)) == 1
 
 
 async def test_a_missing_package_is_told_of_once(

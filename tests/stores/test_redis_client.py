@@ -10,13 +10,13 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis_server import RedisServer
+from redis_server import RedisServer, listening
 
 from farm_notebook.config import RedisConfig
 from farm_notebook.errors import ConfigError, MissingExtraError
@@ -75,23 +75,6 @@ async def ping(client: RedisClient) -> bool:
         return answer
 
     return await client.run(ask)
-
-
-@asynccontextmanager
-async def listening(answer: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that is no Redis: its address, and what it was told so far, a piece for each connection."""
-    heard: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(b"")
-        number = len(heard) - 1
-        with closing(writer), suppress(ConnectionResetError):
-            while told := await reader.read(65536):
-                heard[number] += told
-                writer.write(await answer(told))
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", heard
 
 
 # What is used when
