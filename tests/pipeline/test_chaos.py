@@ -184,6 +184,7 @@ class World:
         self.flights = Flights()
         self.breakers = Breakers(BREAKER)
         self.streams = 0
+        self.is_calm = False
         self.restarts = 0
         self.calls: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
@@ -255,6 +256,11 @@ class World:
     def _script(self, request: ChatRequest) -> Iterator[Event | BaseException | float]:
         """What a provider does this time: events, pauses, and perhaps a failure."""
         ref, chance = request.ref, self.chance
+        if self.is_calm:
+            yield Started(ref)
+            yield from map(TextDelta, said_by(ref, request.messages[0].content))
+            yield Finished("stop")
+            return
         if self.outcomes.total() // OUTAGE % (len(REFS) + 1) == REFS.index(ref):
             yield ProviderConnectionError(f"Nothing answers at {ref.provider}.", provider=ref.provider)
         if chance.random() < 0.1:
@@ -328,6 +334,7 @@ class World:
         text = "".join(event.text for event in seen if isinstance(event, TextDelta))
         if started:
             assert started[-1].ref in targets
+            assert seen[0] not in {Started(ref, cached=True) for ref in targets[1:]}, "another's kept answer"
             assert "".join(said_by(started[-1].ref, request.messages[0].content)).startswith(text)
         if isinstance(error, asyncio.CancelledError):
             assert plan.leaving == "cancel"
@@ -391,9 +398,25 @@ async def run(world: World) -> None:
             group.create_task(work())
     restarting.cancel()
     await asyncio.wait([restarting])
+    await calm(world)
     await world.store.aclose()
     assert world.streams == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def calm(world: World) -> None:
+    """Once nothing fails any more, every provider soon answers again."""
+    world.is_calm = True
+    await asyncio.sleep(2 * BREAKER.longest_open_s)
+    for ref in REFS:
+        request = ChatRequest(ref, (ChatMessage("user", "7"),))
+        async with aclosing(world.handlers[False](request)) as events:
+            assert [type(event) for event in [event async for event in events]] == [
+                Started,
+                *[TextDelta] * len(said_by(ref, "7")),
+                Finished,
+            ]
+        assert world.breakers.state(ref.provider) == "closed"
 
 
 def held() -> tuple[set[threading.Thread], int]:
