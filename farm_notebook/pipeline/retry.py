@@ -17,6 +17,7 @@ from farm_notebook.config import RetryConfig
 from farm_notebook.errors import (
     BackendCrashedError,
     IncompleteStreamError,
+    LimitReachedError,
     ProviderConnectionError,
     ProviderError,
     ProviderTimeoutError,
@@ -46,6 +47,8 @@ def is_worth_retrying(error: ProviderError) -> bool:
         return error.timer == "connect"  # the others have waited long enough
     if isinstance(error, BackendCrashedError):
         return False  # what took a local model down may do so again; and it may be the user who unloads it
+    if isinstance(error, LimitReachedError):
+        return False  # it would have to wait longer than the user allows
     if isinstance(error, RateLimitedError | ProviderConnectionError | IncompleteStreamError):
         return True
     return type(error) is ProviderError and (
