@@ -11,15 +11,17 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from farm_notebook.config import TelemetryConfig
 from farm_notebook.pipeline import Handler, Middleware
+from farm_notebook.pipeline.meter import Embed
 from farm_notebook.types import (
     ChatMessage,
     ChatRequest,
+    Embeddings,
     Event,
     Finished,
     FinishReason,
@@ -37,8 +39,11 @@ from farm_notebook.types import (
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-__all__ = ["trace"]
+__all__ = ["trace", "trace_embeddings"]
 
+T = TypeVar("T")
+
+_LEFT = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)  # the caller did, which is no error
 _OPERATIONS = {"chat": "chat", "completion": "text_completion"}
 _PARAMETERS = {  # of a request, and what the conventions call them
     "temperature": "temperature",
@@ -72,7 +77,7 @@ def trace(
 
     def wrap(handler: Handler) -> Handler:
         def traced(request: ChatRequest) -> AsyncGenerator[Event, None]:
-            span = _start(request) if config.enabled and "opentelemetry.trace" in sys.modules else None
+            span = _start(request) if config.enabled and _is_used() else None
             if span is None:
                 return handler(request)
             return spanned(request, _Told(span, request, clock, redact, has_content=config.content))
@@ -82,7 +87,9 @@ def trace(
                 async with aclosing(handler(request)) as events:
                     while True:
                         try:
-                            event = await (anext(events) if told.is_said else told.above(anext(events)))
+                            event = await (
+                                anext(events) if told.is_said else _below(told.span, anext(events))
+                            )
                         except StopAsyncIteration:
                             return
                         told.see(event)
@@ -98,24 +105,94 @@ def trace(
     return wrap
 
 
-def _start(request: ChatRequest) -> Span | None:
-    """The span of a request, as a child of the caller's; ``None`` where nobody would see it."""
-    from opentelemetry.trace import SpanKind, get_tracer
+def trace_embeddings(embed: Embed, config: TelemetryConfig, *, redact: Callable[[str], str] = str) -> Embed:
+    """The same calls, each with a span. Neither texts nor vectors are in it.
 
-    operation = _OPERATIONS[request.kind]
+    Args:
+        embed: Makes the vectors.
+        config: As of ``trace``.
+        redact: See there.
+    """
+    if not config.enabled:
+        return embed
+
+    async def traced(texts: Sequence[str], ref: ModelRef) -> Embeddings:
+        span = _start_span("embeddings", ref, {}) if _is_used() else None
+        if span is None:
+            return await embed(texts, ref)
+        try:
+            embeddings = await _below(span, embed(texts, ref))
+            span.set_attribute("gen_ai.response.model", embeddings.ref.model)
+            _count(span, embeddings.usage)
+            for vector in embeddings.vectors[:1]:
+                span.set_attribute("gen_ai.embeddings.dimension.count", len(vector))
+        except BaseException as error:
+            if not isinstance(error, _LEFT):
+                _set_error(span, error, redact)
+            raise
+        finally:
+            span.end()
+        return embeddings
+
+    return traced
+
+
+def _is_used() -> bool:
+    """Whether this program uses OpenTelemetry: else nobody can have set it up."""
+    return "opentelemetry.trace" in sys.modules
+
+
+def _start(request: ChatRequest) -> Span | None:
+    """The span of a request; ``None`` where nobody would see it."""
     attributes: dict[str, Any] = {
-        "gen_ai.operation.name": operation,
-        "gen_ai.provider.name": request.ref.provider,
-        "gen_ai.request.model": request.ref.model,
         "gen_ai.request.stream": True,
         "gen_ai.output.type": "text" if request.schema is None else "json",
     }
     for name, conventional in _PARAMETERS.items():
         if (value := getattr(request, name)) not in (None, ()):
             attributes[f"gen_ai.request.{conventional}"] = value
+    return _start_span(_OPERATIONS[request.kind], request.ref, attributes)
+
+
+def _start_span(operation: str, ref: ModelRef, attributes: dict[str, Any]) -> Span | None:
+    from opentelemetry.trace import SpanKind, get_tracer
+
+    attributes |= {
+        "gen_ai.operation.name": operation,
+        "gen_ai.provider.name": ref.provider,
+        "gen_ai.request.model": ref.model,
+    }
     tracer = get_tracer("farm_notebook")
-    span = tracer.start_span(f"{operation} {request.ref.model}", kind=SpanKind.CLIENT, attributes=attributes)
+    span = tracer.start_span(f"{operation} {ref.model}", kind=SpanKind.CLIENT, attributes=attributes)
     return span if span.is_recording() else None
+
+
+async def _below(span: Span, awaited: Awaitable[T]) -> T:
+    """What is awaited; spans that are started meanwhile are children of this one.
+
+    The context is put back at once, before a generator yields: it may go on in another one.
+    """
+    from opentelemetry import context
+    from opentelemetry.trace import set_span_in_context
+
+    token = context.attach(set_span_in_context(span))
+    try:
+        return await awaited
+    finally:
+        context.detach(token)
+
+
+def _count(span: Span, usage: Usage) -> None:
+    for name, conventional in _COUNTS.items():
+        if (count := getattr(usage, name)) is not None:
+            span.set_attribute(f"gen_ai.usage.{conventional}", count)
+
+
+def _set_error(span: Span, error: BaseException, redact: Callable[[str], str]) -> None:
+    from opentelemetry.trace import Status, StatusCode
+
+    span.set_attribute("error.type", type(error).__qualname__)
+    span.set_status(Status(StatusCode.ERROR, redact(str(error))))
 
 
 class _Told:
@@ -131,7 +208,7 @@ class _Told:
         has_content: bool,
     ) -> None:
         self.is_said = False
-        self._span = span
+        self.span = span
         self._request = request
         self._ref = request.ref
         self._clock = clock
@@ -141,21 +218,6 @@ class _Told:
         self._tool_calls: list[ToolCall] = []
         self._begun = clock()
         self._reason: FinishReason | None = None
-
-    async def above(self, awaited: Any) -> Event:
-        """The next event; spans that are started meanwhile are children of this one.
-
-        The context is put back before anything is yielded: a generator may go on in another one.
-        """
-        from opentelemetry import context
-        from opentelemetry.trace import set_span_in_context
-
-        token = context.attach(set_span_in_context(self._span))
-        try:
-            event: Event = await awaited
-        finally:
-            context.detach(token)
-        return event
 
     def see(self, event: Event) -> None:
         """Take the next event."""
@@ -167,16 +229,16 @@ class _Told:
             case Started(ref, cached):
                 self._answered_by(ref)
                 if cached:
-                    self._span.set_attribute("farm.cached", True)
+                    self.span.set_attribute("farm.cached", True)
             case Rerouted(source, target, problem):
-                self._span.add_event(
+                self.span.add_event(
                     "farm.rerouted",
                     {"source": str(source), "target": str(target), "problem": self._redact(problem)},
                 )
             case Retrying(_, problem, wait_s):
-                self._span.add_event("farm.retrying", {"problem": self._redact(problem), "wait_s": wait_s})
+                self.span.add_event("farm.retrying", {"problem": self._redact(problem), "wait_s": wait_s})
             case Queued(_, limit, wait_s):
-                self._span.add_event("farm.queued", {"limit": limit, "wait_s": wait_s})
+                self.span.add_event("farm.queued", {"limit": limit, "wait_s": wait_s})
             case Finished(reason, usage):
                 self._finish(reason, usage)
             case _:
@@ -186,31 +248,28 @@ class _Told:
         """The request ended so. A caller who left is no error of the request's."""
         if self._reason is not None:
             return
-        if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt):
+        if isinstance(error, _LEFT):
             self._reason = "interrupted"
             return
-        from opentelemetry.trace import Status, StatusCode
-
         self._reason = "error"
-        self._span.set_attribute("error.type", type(error).__qualname__)
-        self._span.set_status(Status(StatusCode.ERROR, self._redact(str(error))))
+        _set_error(self.span, error, self._redact)
 
     def end(self) -> None:
         """There is no more to come."""
         if self._reason is not None:
-            self._span.set_attribute("gen_ai.response.finish_reasons", [self._reason])
+            self.span.set_attribute("gen_ai.response.finish_reasons", [self._reason])
         if self._has_content:
             asked = [_message(message) for message in self._request.messages]
             said = ChatMessage("assistant", "".join(self._texts), tool_calls=tuple(self._tool_calls))
             answered = [_message(said) | {"finish_reason": self._reason or "error"}]
-            self._span.set_attribute("gen_ai.input.messages", self._redact(_json(asked)))
-            self._span.set_attribute("gen_ai.output.messages", self._redact(_json(answered)))
-        self._span.end()
+            self.span.set_attribute("gen_ai.input.messages", self._redact(_json(asked)))
+            self.span.set_attribute("gen_ai.output.messages", self._redact(_json(answered)))
+        self.span.end()
 
     def _say(self, event: TextDelta | ReasoningDelta | ToolCall) -> None:
         if not self.is_said:
             self.is_said = True
-            self._span.set_attribute("gen_ai.response.time_to_first_chunk", self._clock() - self._begun)
+            self.span.set_attribute("gen_ai.response.time_to_first_chunk", self._clock() - self._begun)
         if not self._has_content:
             return
         if isinstance(event, ToolCall):
@@ -219,16 +278,14 @@ class _Told:
             self._texts.append(event.text)
 
     def _answered_by(self, ref: ModelRef) -> None:
-        self._span.set_attribute("gen_ai.response.model", ref.model)
+        self.span.set_attribute("gen_ai.response.model", ref.model)
         if ref.provider != self._ref.provider:
-            self._span.set_attribute("gen_ai.provider.name", ref.provider)
+            self.span.set_attribute("gen_ai.provider.name", ref.provider)
         self._ref = ref
 
     def _finish(self, reason: FinishReason, usage: Usage) -> None:
         self._reason = reason
-        for name, conventional in _COUNTS.items():
-            if (count := getattr(usage, name)) is not None:
-                self._span.set_attribute(f"gen_ai.usage.{conventional}", count)
+        _count(self.span, usage)
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

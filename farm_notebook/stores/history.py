@@ -23,7 +23,6 @@ from typing import TypeVar
 from farm_notebook.stores.calls import Call, CallRecord, UsageBy, UsageRow
 from farm_notebook.stores.file import is_damage
 from farm_notebook.stores.history_file import Bounds, HistoryFile
-from farm_notebook.stores.history_queries import find_call, find_calls, sum_up
 
 __all__ = ["History"]
 
@@ -110,6 +109,7 @@ class History:
         Raises:
             OSError: The file cannot be read.
         """
+        from farm_notebook.stores.history_queries import find_calls  # here and below: no chat needs them
 
         def look(database: sqlite3.Connection) -> list[Call]:
             return find_calls(database, search=search, model=model, since=since, limit=limit)
@@ -122,6 +122,8 @@ class History:
         Raises:
             OSError: The file cannot be read.
         """
+        from farm_notebook.stores.history_queries import find_call
+
         return await self._ask(lambda database: find_call(database, number))
 
     async def usage(
@@ -137,6 +139,8 @@ class History:
         Raises:
             OSError: The file cannot be read.
         """
+        from farm_notebook.stores.history_queries import sum_up
+
         return await self._ask(lambda database: sum_up(database, by=by, since=since, per_day=per_day))
 
     async def clear(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from farm_notebook.errors import ProviderConnectionError, RateLimitedError
 from farm_notebook.pipeline import Handler
 from farm_notebook.pipeline.meter import meter, meter_embeddings
 from farm_notebook.stores.calls import CallRecord
+from farm_notebook.stores.history import History
+from farm_notebook.stores.redaction import Redaction
 from farm_notebook.types import (
     ChatMessage,
     ChatRequest,
@@ -395,6 +398,65 @@ async def test_leaving_after_the_finish_mark_is_no_cancel(clock: Clock) -> None:
         while not isinstance(await anext(events), Finished):
             pass
     assert [(call.error, call.finish_reason) for call in told] == [(None, "stop")]
+
+
+async def test_of_many_calls_at_once_each_is_told_of_once_however_it_ends() -> None:
+    told: list[CallRecord] = []
+    release = asyncio.Event()
+
+    async def mixed(request: ChatRequest) -> AsyncGenerator[Event, None]:
+        number = request.seed or 0
+        yield Started(REF)
+        await release.wait()
+        if number % 3 == 1:
+            raise ProviderConnectionError("down", provider="scripted")
+        if number % 3 == 2:
+            await asyncio.Event().wait()
+        yield TextDelta(f"{number}")
+        yield Finished("stop", Usage(1, 1))
+
+    handler = meter(prices=Tariff(), record=told.append)(mixed)
+
+    async def ask(number: int) -> None:
+        async for _ in handler(replace(REQUEST, seed=number)):
+            pass
+
+    tasks = [asyncio.create_task(ask(number)) for number in range(300)]
+    await asyncio.sleep(0)
+    release.set()
+    while sum(task.done() for task in tasks) < 200:
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert sorted(call.request.seed or 0 for call in told) == [*range(300)]
+    ends = [None, "ProviderConnectionError", "cancelled"]
+    assert all(call.error == ends[(call.request.seed or 0) % 3] for call in told)
+    assert {call.texts for call in told if call.error is None} == {
+        (f"{number}",) for number in range(0, 300, 3)
+    }
+
+
+async def test_what_is_told_goes_into_a_history_without_keys(clock: Clock, tmp_path: Path) -> None:
+    key = "sk-PLANTED-0123456789"
+    history = History(
+        tmp_path / "history.sqlite", keep_days=100_000, max_bytes=50_000_000, redact=Redaction(lambda: [key])
+    )
+    request = replace(REQUEST, messages=(ChatMessage("user", f"Is {key} a key?"),))
+
+    async def failing(request: ChatRequest) -> AsyncGenerator[Event, None]:
+        yield Started(REF)
+        yield TextDelta("sk-PLANTED-")
+        yield TextDelta("0123456789 is")
+        raise ProviderConnectionError(f"{key} is refused", provider="scripted")
+
+    with pytest.raises(ProviderConnectionError):
+        async for _ in meter(clock, record=history.record)(failing)(request):
+            pass
+    (call,) = await history.calls()
+    assert (call.question, call.text, call.problem) == ("Is *** a key?", "*** is", "*** is refused")
+    await history.aclose()
+    assert all(b"PLANTED" not in file.read_bytes() for file in tmp_path.iterdir())
 
 
 # Embeddings

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -20,10 +20,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 from farm_notebook.config import TelemetryConfig
 from farm_notebook.errors import RateLimitedError
 from farm_notebook.pipeline import Handler
-from farm_notebook.pipeline.trace import trace
+from farm_notebook.pipeline.trace import trace, trace_embeddings
 from farm_notebook.types import (
     ChatMessage,
     ChatRequest,
+    Embeddings,
     Event,
     Finished,
     Image,
@@ -277,6 +278,44 @@ async def test_another_model_that_answers_is_told_of(exporter: InMemorySpanExpor
         ("farm.retrying", {"problem": "busy ***", "wait_s": 0.5}),
         ("farm.rerouted", {"source": "openai:gpt-4o", "target": "groq:llama", "problem": "down ***"}),
     ]
+
+
+async def embed(texts: Sequence[str], ref: ModelRef) -> Embeddings:
+    with telemetry.get_tracer("test").start_as_current_span("POST"):
+        if ref.model == "busy":
+            raise RateLimitedError("sk-PLANTED asked too often", provider=ref.provider)
+    return Embeddings(tuple((1.0, 0.0) for _ in texts), ref, Usage(4))
+
+
+async def test_embeddings_have_a_span_without_their_texts(exporter: InMemorySpanExporter) -> None:
+    ref = ModelRef("openai", "text-embedding-3-small")
+    made = await trace_embeddings(embed, WITH_CONTENT)(("sk-PLANTED", "b"), ref)
+    assert len(made.vectors) == 2
+    post, span = exporter.get_finished_spans()
+    assert post.parent is not None
+    assert span.context is not None
+    assert (span.name, post.parent.span_id) == ("embeddings text-embedding-3-small", span.context.span_id)
+    assert dict(span.attributes or {}) == {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "text-embedding-3-small",
+        "gen_ai.response.model": "text-embedding-3-small",
+        "gen_ai.usage.input_tokens": 4,
+        "gen_ai.embeddings.dimension.count": 2,
+    }
+
+
+async def test_embeddings_that_fail_are_the_spans_status(exporter: InMemorySpanExporter) -> None:
+    embedding = trace_embeddings(embed, PLAIN, redact=lambda text: text.replace("sk-PLANTED", "***"))
+    with pytest.raises(RateLimitedError):
+        await embedding(("a",), ModelRef("openai", "busy"))
+    span = exporter.get_finished_spans()[-1]
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "*** asked too often")
+    assert dict(span.attributes or {})["error.type"] == "RateLimitedError"
+
+
+def test_switched_off_embeddings_are_left_as_they_are() -> None:
+    assert trace_embeddings(embed, TelemetryConfig(enabled=False)) is embed
 
 
 async def test_switched_off_it_passes_everything_by(exporter: InMemorySpanExporter) -> None:
