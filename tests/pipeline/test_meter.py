@@ -424,8 +424,7 @@ async def test_of_many_calls_at_once_each_is_told_of_once_however_it_ends() -> N
     tasks = [asyncio.create_task(ask(number)) for number in range(300)]
     await asyncio.sleep(0)
     release.set()
-    while sum(task.done() for task in tasks) < 200:
-        await asyncio.sleep(0)
+    await asyncio.wait([task for number, task in enumerate(tasks) if number % 3 != 2])
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -456,7 +455,12 @@ async def test_what_is_told_goes_into_a_history_without_keys(clock: Clock, tmp_p
     (call,) = await history.calls()
     assert (call.question, call.text, call.problem) == ("Is *** a key?", "*** is", "*** is refused")
     await history.aclose()
-    assert all(b"PLANTED" not in file.read_bytes() for file in tmp_path.iterdir())
+    assert b"PLANTED" not in content(tmp_path)
+
+
+def content(folder: Path) -> bytes:
+    """Every byte that is in the files of a folder."""
+    return b"".join(file.read_bytes() for file in folder.iterdir())
 
 
 # Embeddings
