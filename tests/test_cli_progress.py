@@ -56,9 +56,10 @@ def test_who_is_asked_and_what_is_waited_for_is_told_until_the_first_word(
     screen = look(monkeypatch)
     steps: list[tuple[Event, str]] = [
         (
-            Queued(REF, "limits.requests_per_minute", 12.4),
-            "waiting 12 s for limits.requests_per_minute of scripted",
+            Queued(REF, "limits.requests_per_minute of scripted", 12.42),
+            "waiting 12.4 s for limits.requests_per_minute of scripted",
         ),
+        (Queued(REF, "limits.concurrency of scripted", 0.0), "waiting for limits.concurrency of scripted"),
         (Started(REF), ""),
         (Rerouted(REF, OTHER, "connection refused"), "scripted:echo: connection refused; asking far:away"),
         (Started(OTHER), "scripted:echo: connection refused; asking far:away"),

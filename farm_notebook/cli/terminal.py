@@ -141,8 +141,8 @@ class ProgressLine:
                 self._draw("reading the prompt", processed, total, f"{processed:,} of {total:,} tokens")
             case Retrying(_, problem, wait_s):
                 self._draw("waiting to ask again", 0, None, f"{wait_s:.1f} s: {problem}")
-            case Queued(ref, limit, wait_s):
-                self._draw(f"waiting {wait_s:.0f} s for {limit} of {ref.provider}", 0, None, "")
+            case Queued(_, limit, wait_s):
+                self._draw(f"waiting{f' {wait_s:.1f} s' if wait_s else ''} for {limit}", 0, None, "")
             case Rerouted(source, target, problem):
                 self._draw(f"{source}: {problem}; asking {target}", 0, None, "")
                 self._is_rerouted = True

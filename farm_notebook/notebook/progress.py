@@ -60,8 +60,8 @@ def describe_step(event: Event) -> str | None:
             return f"{_STAGES[stage]} the model …{amount if stage != 'load' else ''}"
         case PromptProgress(processed, total) if processed < total:
             return f"Reading the prompt … {processed:,} of {total:,} tokens"
-        case Queued(ref, limit, wait_s):
-            return f"Waiting {_seconds(wait_s)} s for {limit} of {ref.provider}"
+        case Queued(_, limit, wait_s):
+            return f"Waiting{f' {_seconds(wait_s)} s' if wait_s else ''} for {limit}"
         case Retrying(_, problem, wait_s):
             return f"Asking again in {_seconds(wait_s)} s … {problem}"
         case ReasoningDelta():

@@ -361,7 +361,11 @@ async def test_progress_is_shown_until_the_first_word_and_not_again() -> None:
 WAITING: list[tuple[Event, str]] = [
     (Routed(REF, "no other model is here"), "Asking scripted:echo: no other model is here"),
     (
-        Queued(REF, "limits.requests_per_minute", 12.4),
+        Queued(REF, "limits.concurrency of scripted", 0.0),
+        "Asking scripted:echo: no other model is here · Waiting for limits.concurrency of scripted",
+    ),
+    (
+        Queued(REF, "limits.requests_per_minute of scripted", 12.4),
         "Asking scripted:echo: no other model is here · "
         "Waiting 12 s for limits.requests_per_minute of scripted",
     ),

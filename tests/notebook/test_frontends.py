@@ -140,6 +140,19 @@ def test_ctrl_c_in_a_terminal_keeps_what_arrived_and_the_prompt_returns(terminal
     assert "\n\nscripted:echo" in terminal.run("%farm_chat next")
 
 
+def test_the_subcommands_of_farm_are_text_in_a_terminal(terminal: Terminal) -> None:
+    assert terminal.run("%farm cache?").startswith("usage: %farm cache")
+    out = terminal.run("%farm cache stats")
+    assert re.search(r"^answers +\d", out, re.MULTILINE)
+    assert "|" not in out
+    assert terminal.run("%farm load scripted:echo").startswith("scripted:echo is loaded (")
+    assert "Did you mean cache?" in terminal.run("%farm cach")
+
+
+def test_a_key_typed_into_a_terminal_is_warned_of(terminal: Terminal) -> None:
+    assert "looks like an API key (gsk_…)" in terminal.run("key = 'gsk_" + "aB3dE5fG7hJ9kL2mN4pQ6rS8'")
+
+
 def test_an_error_in_a_terminal_is_one_line(terminal: Terminal) -> None:
     out = terminal.run("%farm_chat --modle x Hi")
     assert len(out.strip().splitlines()) == 1
