@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from farm_notebook.config import (
-    EMBEDDED_MODEL,
+    AUTO,
     DisplayConfig,
     EndpointConfig,
     FarmConfig,
@@ -31,7 +31,7 @@ def message_of(overrides: dict[str, Any] | None = None) -> str:
 
 def test_without_settings_the_defaults_hold() -> None:
     config = load_config()
-    assert config.model == EMBEDDED_MODEL
+    assert config.model == AUTO
     assert config.offline is False
     assert config.llamacpp.threads >= 1
     assert config.timeouts == TimeoutConfig(connect_s=10, first_event_s=300, idle_s=120, total_s=None)
