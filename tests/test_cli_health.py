@@ -46,7 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return DECISION
 
     monkeypatch.setattr(Farm, "health", health)
-    monkeypatch.setattr(Farm, "route", route, raising=False)
+    monkeypatch.setattr(Farm, "route", route)
     return made
 
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, overload
 
-from farm_notebook.sanitize import as_inline_text, printable
-
 __all__ = ["Table"]
 
 T = TypeVar("T")
@@ -66,6 +64,8 @@ class Table(Sequence[T], Generic[T]):
     __repr__ = __str__
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from farm_notebook.sanitize import as_inline_text
+
         lines = [_markdown_row(self.columns), "|---" * len(self.columns) + "|"]
         lines += [_markdown_row(row) for row in self.rows]
         note = f"\n\n<small>{as_inline_text(_line(self.note))}</small>" if self.note else ""
@@ -73,8 +73,12 @@ class Table(Sequence[T], Generic[T]):
 
 
 def _line(text: str) -> str:
+    from farm_notebook.sanitize import printable
+
     return printable(" ".join(text.split()))
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
+    from farm_notebook.sanitize import as_inline_text
+
     return f"| {' | '.join(as_inline_text(_line(cell)) for cell in cells)} |"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -60,7 +62,7 @@ def completed(known: KnownModels, cell: str) -> list[str]:
         ("%farm config r", ["reload"]),
         ("%farm help he", ["help", "health"]),
         ("%farm usage --", ["--by", "--since", "--plot", "--help"]),
-        ("%farm usage --by ", ["model", "day"]),
+        ("%farm usage --by ", ["model", "day", "provider", "notebook"]),
         ("%farm usage --by=d", ["--by=day"]),
         ("%farm load ollama:", ["ollama:llama3.2:1b", "ollama:qwen3"]),
         ("%farm load ollama:llama3.2:", ["ollama:llama3.2:1b"]),
@@ -129,3 +131,23 @@ def test_wrong_settings_do_not_break_completion(monkeypatch: pytest.MonkeyPatch)
     known = KnownModels()
     known.add(["met:before"])
     assert completed(known, "%farm load ") == ["met:before"]
+
+
+PROGRAM = """
+import sys
+from IPython.core.completer import CompletionContext
+from farm_notebook.notebook.completion import Completer
+from farm_notebook.notebook.known import KnownModels
+for line in ("%farm ca", "%farm cache s", "%farm usage --", "%farm history --", "%%farm_chat -f m"):
+    found = Completer(KnownModels()).match(CompletionContext("", line, len(line), 0, None))
+    assert found["completions"], line
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+@pytest.mark.slow
+def test_the_core_is_loaded_only_for_names_of_models() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "farm_notebook" in loaded
+    assert not loaded & {"pydantic", "httpx2", "rich", "markdown_it"}

@@ -48,7 +48,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
             made.append((name, arguments, options))
             return value(*arguments)
 
-        monkeypatch.setattr(Farm, name, method, raising=False)
+        monkeypatch.setattr(Farm, name, method)
 
     stand_in("route", lambda name=None: Report(f"the way to {name}"))
     stand_in("history", lambda search=None: Report(f"calls with {search}"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from farm_notebook.config import CacheConfig
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.tables import Table
-from farm_notebook.stores import StoreStats
+
+if TYPE_CHECKING:
+    from farm_notebook.config import CacheConfig
+    from farm_notebook.stores import StoreStats
 
 __all__ = ["add_arguments", "run"]
 

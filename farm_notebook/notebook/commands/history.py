@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
-from farm_notebook.usage import HistoryReport
+
+if TYPE_CHECKING:
+    from farm_notebook.usage import HistoryReport
 
 __all__ = ["add_arguments", "run"]
 

@@ -8,8 +8,6 @@ from contextlib import closing
 
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
-from farm_notebook.notebook.progress import describe_step
-from farm_notebook.notebook.status import StatusLine
 
 __all__ = ["add_arguments", "run"]
 
@@ -20,6 +18,9 @@ def add_arguments(parser: LineParser) -> None:
 
 def run(session: Session, arguments: argparse.Namespace) -> None:
     """Load it, and say how far it is."""
+    from farm_notebook.notebook.progress import describe_step
+    from farm_notebook.notebook.status import StatusLine
+
     line, begun = StatusLine(session.shell), time.monotonic()
     try:
         with closing(session.farm.load(arguments.model)) as progress:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from farm_notebook.config import AUTO
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
-from farm_notebook.router import RouteDecision, look_up
+
+if TYPE_CHECKING:
+    from farm_notebook.router import RouteDecision
 
 __all__ = ["add_arguments", "run"]
 
@@ -27,6 +28,9 @@ def run(session: Session, arguments: argparse.Namespace) -> RouteDecision | None
     farm = session.farm
     if arguments.model is None:
         return farm.route()
+    from farm_notebook.config import AUTO
+    from farm_notebook.router import look_up
+
     config = farm.config
     found = look_up(arguments.model, config)
     is_name = arguments.model == AUTO or arguments.model in config.aliases

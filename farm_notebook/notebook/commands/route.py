@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
-from farm_notebook.router import RouteDecision
+
+if TYPE_CHECKING:
+    from farm_notebook.router import RouteDecision
 
 __all__ = ["add_arguments", "run"]
 

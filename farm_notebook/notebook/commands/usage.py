@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.stores.calls import UsageBy
-from farm_notebook.usage import UsageReport
+
+if TYPE_CHECKING:
+    from farm_notebook.usage import UsageReport
 
 __all__ = ["add_arguments", "run"]
-
 
 NO_PLOT = "A terminal shows no plot. `u = %farm usage`, then `u.plot().savefig('usage.png')` writes a file."
 
