@@ -242,6 +242,7 @@ class _Call:
         environment: str,
     ) -> CallRecord:
         """All of it, now that the call has ended."""
+        self._leave_queue()
         finished = self.finished
         kind, problem = (None, None) if finished else _problem(error)
         return CallRecord(

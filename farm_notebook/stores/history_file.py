@@ -14,7 +14,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from farm_notebook.stores.calls import CallRecord
 from farm_notebook.stores.file import SQLiteFile
@@ -102,6 +102,7 @@ UNION SELECT answer FROM calls WHERE answer IS NOT NULL
 UNION SELECT reasoning FROM calls WHERE reasoning IS NOT NULL
 """
 
+Clean: TypeAlias = Callable[[str | None], str | None]
 T = TypeVar("T")
 
 
@@ -180,44 +181,15 @@ class HistoryFile(SQLiteFile):
                 return text
             return redact(text).encode("utf-8", "replace").decode()  # half a surrogate pair is no text
 
-        request = record.request
-        kept = request.messages if record.kind != "embedding" else request.messages[:EMBEDDED_TEXTS]
-        parameters = request.parameters()
-        if record.kind == "embedding":
-            parameters["texts"] = len(request.messages)
-        if not has_texts:
-            parameters = {
-                name: value for name, value in parameters.items() if not isinstance(value, list | dict)
-            }
-        row: dict[str, Any] = {
-            "at": record.at,
-            "kind": record.kind,
-            "name": clean(request.route.name),
-            "asked": str(request.ref),
-            "provider": record.ref.provider,
-            "model": str(record.ref),
-            "finish_reason": record.finish_reason,
-            "error": record.error,
-            "problem": clean(record.problem),
-            "is_taken": record.is_taken,
-            "is_cached": record.is_cached,
-            "rerouted": clean(record.rerouted),
-            "notebook": clean(record.notebook),
-            "environment": record.environment,
-            "fingerprint": record.fingerprint,
-            "parameters": clean(_json(parameters)),
-            "cost": record.cost,
-            **asdict(record.usage),
-            **asdict(record.timings),
-        }
+        row = _figures(record, clean, has_texts=has_texts)
         if has_texts:
+            messages = record.request.messages
+            kept = messages[:EMBEDDED_TEXTS] if record.kind == "embedding" else messages
             row |= {
                 "turn": self._turn(kept, clean),
                 "answer": self._text(clean("".join(record.texts))),
                 "reasoning": self._text(clean("".join(record.reasoning))),
-                "tool_calls": clean(
-                    _json([asdict(call) for call in record.tool_calls]) if record.tool_calls else None
-                ),
+                "tool_calls": clean(_json([asdict(call) for call in record.tool_calls])),
             }
         marks = ", ".join("?" * len(row))
         self._writer.execute(f"INSERT INTO calls ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
@@ -233,7 +205,7 @@ class HistoryFile(SQLiteFile):
             "INSERT INTO texts (digest, text) VALUES (?, ?)", (digest, text)
         ).lastrowid
 
-    def _turn(self, messages: Sequence[ChatMessage], clean: Callable[[str | None], str | None]) -> int | None:
+    def _turn(self, messages: Sequence[ChatMessage], clean: Clean) -> int | None:
         """The number of the last turn of a conversation; turns that are not there are added."""
         new: list[tuple[bytes, str, str | None, str | None]] = []
         digest = b""
@@ -281,6 +253,37 @@ class HistoryFile(SQLiteFile):
 
     def _has_words(self) -> bool:
         return self._writer.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone() is not None
+
+
+def _figures(record: CallRecord, clean: Clean, *, has_texts: bool) -> dict[str, Any]:
+    """What stands in a call's own row, by column."""
+    request = record.request
+    parameters = request.parameters()
+    if not has_texts:
+        parameters = {name: value for name, value in parameters.items() if not isinstance(value, list | dict)}
+    if record.kind == "embedding":
+        parameters["texts"] = len(request.messages)
+    return {
+        "at": record.at,
+        "kind": record.kind,
+        "name": clean(request.route.name),
+        "asked": str(request.ref),
+        "provider": record.ref.provider,
+        "model": str(record.ref),
+        "finish_reason": record.finish_reason,
+        "error": record.error,
+        "problem": clean(record.problem),
+        "is_taken": record.is_taken,
+        "is_cached": record.is_cached,
+        "rerouted": clean(record.rerouted),
+        "notebook": clean(record.notebook),
+        "environment": record.environment,
+        "fingerprint": record.fingerprint,
+        "parameters": clean(_json(parameters)),
+        "cost": record.cost,
+        **asdict(record.usage),
+        **asdict(record.timings),
+    }
 
 
 def _more(message: ChatMessage) -> str | None:

@@ -355,6 +355,16 @@ async def test_a_call_that_no_model_took_is_told_of_as_such(clock: Clock) -> Non
     assert not (await recorded(clock, refused)).is_taken
 
 
+async def test_a_call_that_failed_while_it_waited_is_told_of_with_its_wait(clock: Clock) -> None:
+    async def impatient(request: ChatRequest) -> AsyncGenerator[Event, None]:
+        yield Queued(REF, "concurrency", 5.0)
+        clock.now += 4.0
+        raise ProviderConnectionError("gone", provider="scripted")
+
+    call = await recorded(clock, impatient)
+    assert (call.timings, call.is_taken) == (Timings(queue_s=4.0, total_s=4.0), False)
+
+
 async def test_a_stream_without_a_finish_mark_is_told_of_as_incomplete(clock: Clock) -> None:
     call = await recorded(clock, script(clock, Started(REF), TextDelta("a")))
     assert call.error == "IncompleteStreamError"
