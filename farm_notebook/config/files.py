@@ -10,8 +10,9 @@ import os
 import stat
 import time
 import tomllib
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,17 +70,19 @@ class Dotenv:
     """
 
     path: Path
-    bindings: tuple[tuple[str, str], ...]
-    broken: tuple[tuple[int, str], ...]
+    bindings: tuple[tuple[str, str], ...] = field(repr=False)
+    broken: tuple[tuple[int, str], ...] = field(repr=False)
 
     def variables(self) -> Mapping[str, str]:
         """What each name holds, with ``${NAME}`` replaced: by the environment's value, else by the file's."""
-        if not any("${" in value for _, value in self.bindings):
-            return dict(self.bindings)
-        from dotenv.main import resolve_variables
+        from dotenv.variables import parse_variables
 
-        resolved = resolve_variables(self.bindings, override=False)
-        return {name: value or "" for name, value in resolved.items()}
+        found: dict[str, str] = {}
+        around = ChainMap(os.environ, found)
+        for name, text in self.bindings:
+            atoms = parse_variables(text) if "${" in text else ()
+            found[name] = "".join(atom.resolve(around) for atom in atoms) if atoms else text
+        return found
 
 
 def working_folder() -> Path | None:

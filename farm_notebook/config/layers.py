@@ -113,7 +113,7 @@ def gather(overrides: Mapping[str, Any], folder: Path | None) -> Sources:
     chosen = reader.dotenv(environment)
     by_name: list[tuple[Source, Mapping[str, str], Path | None]] = [("environment", environ, None)]
     dotenvs = tuple(one for one in (chosen, dotenv) if one is not None)
-    by_name += [("dotenv", one.variables(), one.path) for one in dotenvs]
+    by_name += [("dotenv", one.variables() if one is not dotenv else general, one.path) for one in dotenvs]
     model = variables.choose_model([found for _, found, _ in by_name])
     layers = [Layer("arguments", overrides)] if overrides else []
     for index, (source, found, file) in enumerate(by_name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from farm_notebook.config.values import BaseURL, OrNone, Section, Variable, as_d
 __all__ = ["EndpointConfig", "HuggingFaceConfig", "LlamaCppConfig", "OllamaConfig", "OpenAIConfig"]
 
 
+@functools.cache  # as the system is asked by reading files
 def _default_threads() -> int:
     """All physical cores but one: the last one keeps the kernel and the front end responsive."""
     return max(1, (psutil.cpu_count(logical=False) or 1) - 1)

@@ -6,7 +6,9 @@ A secret is looked for in the environment, in the dotenv files, and in the syste
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from time import monotonic
 from typing import Any
 
@@ -18,6 +20,7 @@ __all__ = ["SERVICE", "find_hub_token", "find_secret", "forget_in_keyring", "kee
 
 SERVICE = "farm-notebook"  # the keyring's word for whose secrets these are; its user is the variable's name
 KEYRING_TTL_S = 30.0  # a keyring may be another process, asked over a bus
+KEYRING_TIMEOUT_S = 10.0
 _HUB_TOKEN = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
 
 
@@ -111,14 +114,20 @@ def _from_keyring(variable: str) -> str:
     until, known = _asked.get(variable, (0.0, ""))
     if monotonic() < until:
         return known
-    try:
-        import keyring
+    found: list[str] = []
 
-        found = (keyring.get_password(SERVICE, variable) or "").strip()
-    except Exception:  # noqa: BLE001 - not installed, locked, or away: then there is no secret in it
-        found = ""
-    _asked[variable] = monotonic() + KEYRING_TTL_S, found
-    return found
+    def ask() -> None:
+        with contextlib.suppress(Exception):  # not installed, locked, or away: then there is no secret in it
+            import keyring
+
+            found.append((keyring.get_password(SERVICE, variable) or "").strip())
+
+    # In a thread, as it may wait for a password that nobody types.
+    asking = threading.Thread(target=ask, name="farm-keyring", daemon=True)
+    asking.start()
+    asking.join(KEYRING_TIMEOUT_S)
+    _asked[variable] = monotonic() + KEYRING_TTL_S, found[0] if found else ""
+    return _asked[variable][1]
 
 
 def _keyring() -> Any:

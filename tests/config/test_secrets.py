@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from farm_notebook.config import load_config, secrets
+from farm_notebook.config import files, load_config, secrets
 from farm_notebook.config.secrets import find_hub_token, find_secret, forget_in_keyring, keep_in_keyring
 from farm_notebook.errors import ConfigError, MissingExtraError
 
@@ -28,9 +29,12 @@ class Shelf(KeyringBackend):
         self.kept: dict[tuple[str, str], str] = {}
         self.asked = 0
         self.problem: Exception | None = None
+        self.typed: threading.Event | None = None
 
     def get_password(self, service: str, username: str) -> str | None:
         self.asked += 1
+        if self.typed:
+            self.typed.wait(60)
         if self.problem:
             raise self.problem
         return self.kept.get((service, username))
@@ -110,9 +114,11 @@ def test_a_broken_file_hides_no_key_of_another(project: Path) -> None:
 
 
 def test_nothing_that_was_found_is_left_in_the_environment(project: Path) -> None:
-    (project / ".env").write_text(f"{NAME}=of-the-file\n")
+    path = project / ".env"
+    path.write_text(f"{NAME}=of-the-file\nbroken of-the-file\n")
     assert found() == "of-the-file"
     assert NAME not in os.environ
+    assert "of-the-file" not in repr(files.read_dotenv(path)) + repr(load_config())
 
 
 @pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGINGFACE_TOKEN"])
@@ -149,6 +155,15 @@ def test_a_keyring_is_asked_once_in_a_while_and_only_where_nothing_else_helps(
 def test_a_failing_keyring_breaks_no_call(problem: Exception, shelf: Shelf) -> None:
     shelf.problem = problem
     assert found() == ""
+
+
+def test_a_keyring_that_waits_for_its_password_is_not_waited_for(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "KEYRING_TIMEOUT_S", 0.05)
+    shelf.typed = threading.Event()
+    assert found() == ""
+    shelf.typed.set()
 
 
 def test_a_key_is_kept_and_forgotten(shelf: Shelf) -> None:
