@@ -23,11 +23,10 @@ from rich.filesize import decimal
 from farm_notebook import __version__
 from farm_notebook.cli.chat import follow
 from farm_notebook.config.load import find_sources, find_unknown
-from farm_notebook.errors import UnknownProviderError
+from farm_notebook.errors import FarmError
 from farm_notebook.farm import Farm
 from farm_notebook.providers import make_provider
 from farm_notebook.reply import ReplyBuilder
-from farm_notebook.router import resolve
 
 __all__ = ["PACKAGES", "Finding", "Mark", "answer", "cache", "model", "packages", "providers", "settings"]
 
@@ -133,8 +132,8 @@ def model(farm: Farm) -> Iterator[Finding]:
     what = "default model"
     choose = "set FARM_MODEL to one that `farm models` lists"
     try:
-        ref = resolve(None, farm.config)
-    except UnknownProviderError as error:
+        ref = farm.route().ref
+    except FarmError as error:
         yield Finding("failed", what, str(error), choose)
         return
     infos = {info.ref: info for info in farm.list_models()}
@@ -159,8 +158,8 @@ def model(farm: Farm) -> Iterator[Finding]:
 def providers(farm: Farm) -> Iterator[Finding]:
     """What every provider says of itself; the default model's has to be well."""
     default = ""
-    with contextlib.suppress(UnknownProviderError):  # of which `model` tells
-        default = resolve(None, farm.config).provider
+    with contextlib.suppress(FarmError):  # of which `model` tells
+        default = farm.route().ref.provider
     for status in farm.health():
         bad: Mark = "failed" if status.name == default else "warning"
         if status.healthy:

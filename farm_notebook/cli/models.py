@@ -11,7 +11,6 @@ from rich.table import Table
 
 from farm_notebook.cli.terminal import ProgressLine, console, emit, emit_json
 from farm_notebook.farm import Farm
-from farm_notebook.router import resolve
 from farm_notebook.types import ModelInfo
 
 __all__ = ["list_models", "pull"]
@@ -43,16 +42,16 @@ def pull(name: str) -> None:
     """Fetch a model's files, without loading it, and say where they are.
 
     Args:
-        name: As in ``router.resolve``. The path of a local file is here already.
+        name: As in ``router.look_up``. The path of a local file is here already.
 
     Raises:
         ModelNotFoundError: No such model.
         FetchError: It could not be fetched.
     """
     farm = Farm()
-    ref = resolve(name, farm.config)
+    ref = farm.route(name).ref
     verb = "is already here"
-    with closing(farm.pull(name)) as pulling, ProgressLine() as progress:
+    with closing(farm.pull(str(ref))) as pulling, ProgressLine() as progress:
         for event in pulling:
             verb = "fetched"
             progress.show(event)

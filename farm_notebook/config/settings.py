@@ -95,7 +95,7 @@ class FarmConfig(Section):
     """
 
     environment: str = Field(default="development", pattern=r"^[\w.-]+$")
-    model: str = Field(default=EMBEDDED_MODEL, min_length=1)
+    model: str = Field(default=AUTO, min_length=1)
     routing: Mapping[str, str] = Field(default_factory=dict)
     aliases: Mapping[_AliasName, AliasConfig] = Field(default_factory=dict)
     cache_dir: Path = Field(
