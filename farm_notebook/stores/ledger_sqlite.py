@@ -8,12 +8,10 @@ their turn. What may take longer, opening and replacing it, is done in threads.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -32,8 +30,6 @@ RETRY_S = 60.0  # how long a file that cannot be used is left alone
 
 T = TypeVar("T")
 
-_ledgers: weakref.WeakSet[SQLiteLedger] = weakref.WeakSet()
-
 
 class SQLiteLedger(SharedLedger):
     """A ledger in one file; see ``Ledger``. Nothing is opened until it is first used.
@@ -46,7 +42,6 @@ class SQLiteLedger(SharedLedger):
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         super().__init__(str(path), clock=clock)
-        _ledgers.add(self)
 
     def _begin(self) -> None:
         super()._begin()
@@ -154,21 +149,3 @@ class SQLiteLedger(SharedLedger):
         if set_aside is not None:
             what = f"was no ledger, or a damaged one; it was renamed to {set_aside.name!r}"
             self._tell(what, "A new one is used, and counts from 0.")
-
-
-_of_parent: list[LedgerFile] = []  # kept from the garbage collector, which would close the parent's files
-
-
-def _begin_anew_after_fork() -> None:
-    """A forked child must neither use nor close its parent's connection, and holds none of its slots.
-
-    Source: https://sqlite.org/howtocorrupt.html, section 2.6
-    """
-    for ledger in _ledgers:
-        if ledger._file is not None:
-            _of_parent.append(ledger._file)
-        ledger._begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_after_fork)

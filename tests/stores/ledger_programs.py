@@ -9,14 +9,20 @@ import logging
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import psutil  # noqa: F401 - likewise
 
+from farm_notebook.config import RedisConfig
+from farm_notebook.stores import ledger as ledger_module
+from farm_notebook.stores import ledger_file, ledger_memory, ledger_redis
 from farm_notebook.stores.ledger import Claim, Ledger, Reservation
+from farm_notebook.stores.ledger_redis import RedisLedger
 from farm_notebook.stores.ledger_sqlite import SQLiteLedger
+from farm_notebook.stores.redis_client import RedisClient
 
 REQUESTS, SLOTS, SPENT = "limits/p/requests_per_minute", "limits/p/concurrency", "budget/cost/2026-11-28"
 
@@ -30,16 +36,17 @@ def claims(requests: float, slots: float) -> tuple[Claim, ...]:
 
 
 def ledger_at(location: str) -> Ledger:
+    """The one in a file, or in a Redis server by its address."""
+    if location.startswith("redis:"):
+        return RedisLedger(RedisClient(RedisConfig(url=location), timeout_s=30.0))
     return SQLiteLedger(Path(location))
 
 
 async def hammer(location: str, seconds: str, requests: str, slots: str, minute_s: str) -> None:
     """Claim what others claim too, several at a time; print when each was granted and let go."""
-    from farm_notebook.stores import ledger as ledger_module
-    from farm_notebook.stores import ledger_file, ledger_memory
-
-    for module in (ledger_module, ledger_file, ledger_memory):
+    for module in (ledger_file, ledger_memory, ledger_module):
         vars(module)["WINDOW_S"] = float(minute_s)
+    ledger_redis._TIMES["window_s"] = float(minute_s)
     ledger, end_at = ledger_at(location), time.time() + float(seconds)
 
     async def work() -> None:
@@ -94,6 +101,43 @@ async def try_in_vain(location: str) -> None:
     granted = [await ledger.reserve(claims(5, 100)) for _ in range(10)]
     print(sum(isinstance(each, Reservation) for each in granted))
     await ledger.aclose()
+
+
+# How they are run
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    return [sys.executable, __file__, name, *map(str, arguments)]
+
+
+def hammered(location: object, *, seconds: float) -> list[tuple[float, float, float]]:
+    """Have two processes hammer a ledger, and check that it never granted more than it may.
+
+    Returns:
+        When each claim was asked for, held from, and let go.
+    """
+    requests, slots, minute_s = 40, 3, 0.5
+    started = [
+        subprocess.Popen(
+            command("hammer", location, seconds, requests, slots, minute_s),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    moments: list[tuple[float, ...]] = []
+    for process in started:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, "")
+        moments += [tuple(map(float, line.split())) for line in out.splitlines()]
+    changes = sorted([(each[1], 1) for each in moments] + [(each[2], -1) for each in moments])
+    most = max(itertools.accumulate(change for _, change in changes))
+    assert 1 < most <= slots, "they were under way at the same time, and not too many"
+    for begin, *_ in moments:  # what was asked for and held within a minute was granted in that minute
+        end = begin + minute_s
+        assert sum(begin <= asked_at and held_from < end for asked_at, held_from, _ in moments) <= requests
+    return moments  # type: ignore[return-value]  # three each
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ import shutil
 import sqlite3
 import stat
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import ledger_programs as programs
 import pytest
-from ledger_programs import REQUESTS, SLOTS, SPENT
+from ledger_programs import REQUESTS, SLOTS, SPENT, command, hammered
 
 from farm_notebook.stores import ledger_sqlite
 from farm_notebook.stores.ledger import Claim, Refusal, Reservation
@@ -46,10 +44,6 @@ async def open_ledger(path: Path) -> AsyncIterator[Open]:
     yield make
     for ledger in ledgers:
         await ledger.aclose()
-
-
-def command(name: str, *arguments: object) -> list[str]:
-    return [sys.executable, programs.__file__, name, *map(str, arguments)]
 
 
 def run_program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -166,48 +160,9 @@ async def test_one_that_is_cancelled_while_it_waits_for_the_file_was_granted_not
 # Several processes
 
 
-def granted_in(running: list[subprocess.Popen[str]]) -> list[tuple[float, float, float]]:
-    """When each claim of some processes was asked for, held from, and let go."""
-    moments = []
-    for process in running:
-        out, err = process.communicate(timeout=120)
-        assert (process.returncode, err) == (0, "")
-        for line in out.splitlines():
-            asked_at, held_from, held_to = map(float, line.split())
-            moments.append((asked_at, held_from, held_to))
-    return moments
-
-
-def check_hammered(
-    moments: list[tuple[float, float, float]], *, requests: int, slots: int, minute_s: float
-) -> None:
-    """No more than the limits allow was granted, whatever of the time around each grant one takes for it."""
-    begun, ended = ([(moment[number], change) for moment in moments] for number, change in ((1, 1), (2, -1)))
-    changes = sorted(begun + ended)
-    under_way = most = 0
-    for _, change in changes:
-        under_way += change
-        most = max(most, under_way)
-    assert 1 < most <= slots, "they were under way at the same time, and not too many"
-    for begin, *_ in moments:  # what was asked for and held within a minute was granted in that minute
-        end = begin + minute_s
-        assert sum(begin <= asked_at and held_from < end for asked_at, held_from, _ in moments) <= requests
-
-
 @pytest.mark.slow
 def test_processes_that_hammer_it_keep_rate_and_concurrency_together(path: Path) -> None:
-    arguments = {"requests": 40, "slots": 3, "minute_s": 0.5}
-    running = [
-        subprocess.Popen(
-            command("hammer", path, 3, *arguments.values()),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    moments = granted_in(running)
-    check_hammered(moments, **arguments)  # type: ignore[arg-type]
+    moments = hammered(path, seconds=3)
     assert len(moments) > 100, "and they do not starve"
     integrity(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
