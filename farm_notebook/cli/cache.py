@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
-from rich.filesize import decimal
-
 from farm_notebook.cli.terminal import emit, emit_json
 from farm_notebook.farm import Farm
 
@@ -28,12 +26,9 @@ def stats(*, as_json: bool) -> None:
         emit_json({"enabled": settings.enabled, **dataclasses.asdict(found)})
         return
     for name, value in (
-        ("answers", f"{found.entries:,}, given {found.hits:,} time{'s' * (found.hits != 1)}"),
-        ("size", f"{decimal(found.file_bytes)} of at most {decimal(settings.max_bytes)}"),
-        ("oldest", "-" if found.oldest_s is None else f"{timedelta(seconds=round(found.oldest_s))} ago"),
+        *found.facts(),
         ("kept for", f"{timedelta(seconds=settings.ttl_s)}"),
-        ("file", found.location),
-        *([] if settings.enabled else [("switched off", "by FARM_CACHE__ENABLED")]),
+        *([] if settings.enabled else [("switched off", "by the setting cache.enabled")]),
     ):
         emit(f"{name:<14}{value}", end="\n")
 

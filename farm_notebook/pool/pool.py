@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig
-from farm_notebook.config.redaction import redactor
 from farm_notebook.config.secrets import find_secret
 from farm_notebook.health import HealthMonitor
 from farm_notebook.pipeline import Handler, Middleware, compose
@@ -24,7 +23,7 @@ from farm_notebook.pipeline.retry import retry
 from farm_notebook.pipeline.route import route
 from farm_notebook.pipeline.single_flight import SingleFlight
 from farm_notebook.pipeline.timers import timers
-from farm_notebook.pipeline.trace import trace
+from farm_notebook.pipeline.trace import trace, trace_embeddings
 from farm_notebook.pool.notebook import notebook_name
 from farm_notebook.pool.providers import shared_providers
 from farm_notebook.prices import Prices
@@ -33,6 +32,7 @@ from farm_notebook.stores import Store
 from farm_notebook.stores.history import History
 from farm_notebook.stores.ledger import Ledger
 from farm_notebook.stores.ledger_sqlite import SQLiteLedger
+from farm_notebook.stores.redaction import Redaction, secrets_of
 from farm_notebook.stores.redis import RedisStore
 from farm_notebook.stores.redis_client import RedisClient
 from farm_notebook.stores.sqlite import SQLiteStore
@@ -50,7 +50,7 @@ class Pool:
 
     def __init__(self, config: FarmConfig) -> None:
         self._config = config
-        self._redact = redactor(config)
+        self._redact = Redaction(lambda: secrets_of(config))
         self.providers = shared_providers(config)
         self.breakers = Breakers(config.breaker)
         self.health = HealthMonitor(self.providers.listed, config.health)
@@ -72,7 +72,7 @@ class Pool:
         self._told = set[tuple[ModelRef, str]]()
         self._embeddings = EmbeddingCache(self.answers, self.providers.digest, self.providers.identity)
         self._embed = meter_embeddings(
-            self._kept_embeddings,
+            trace_embeddings(self._kept_embeddings, config.telemetry, redact=self._redact),
             prices=self.prices,
             record=self._record,
             notebook=notebook_name,
@@ -87,13 +87,13 @@ class Pool:
         """
         config = self._config
         policies = (
-            trace(config.telemetry, redact=self._redact),
             meter(
                 prices=self.prices,
                 record=self._record,
                 notebook=notebook_name,
                 environment=config.environment,
             ),
+            trace(config.telemetry, redact=self._redact),
             route(self.chooser.settle, forget=self.chooser.forget, known=self._told),
             self._cache(in_pieces=in_pieces),
             fallback(

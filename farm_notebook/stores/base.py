@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 __all__ = ["Store", "StoreStats"]
 
@@ -34,6 +35,19 @@ class StoreStats:
     oldest_s: float | None
     location: str
     max_bytes: int | None = None
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What there is to tell a user, each with a word for it."""
+        from rich.filesize import decimal  # only for a display
+
+        bound = "bounded by the server" if self.max_bytes is None else f"of at most {decimal(self.max_bytes)}"
+        oldest = "-" if self.oldest_s is None else f"{timedelta(seconds=round(self.oldest_s))} ago"
+        return (
+            ("answers", f"{self.entries:,}, given {self.hits:,} time{'s' * (self.hits != 1)}"),
+            ("size", f"{decimal(self.file_bytes)} {bound}"),
+            ("oldest", oldest),
+            ("where", self.location),
+        )
 
 
 class Store(ABC):

@@ -39,13 +39,5 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[StoreStats] | 
 
 
 def _table(found: StoreStats, settings: CacheConfig) -> Table[StoreStats]:
-    from rich.filesize import decimal
-
-    rows = (
-        ("answers", f"{found.entries:,}, given {found.hits:,} time{'s' * (found.hits != 1)}"),
-        ("size", f"{decimal(found.file_bytes)} of at most {decimal(settings.max_bytes)}"),
-        ("oldest", "-" if found.oldest_s is None else f"{timedelta(seconds=round(found.oldest_s))} ago"),
-        ("kept for", str(timedelta(seconds=settings.ttl_s))),
-        ("where", found.location),
-    )
+    rows = (*found.facts(), ("kept for", str(timedelta(seconds=settings.ttl_s))))
     return Table(("cache", "on" if settings.enabled else "off"), rows, (found,))
