@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from farm_notebook.config import FarmConfig, files, load_config
 from farm_notebook.config.layers import Layer, Sources
+from farm_notebook.config.provenance import explain_settings
 from farm_notebook.errors import ConfigError
 
 Setter = Callable[[str], None]
@@ -296,6 +298,30 @@ def test_a_list_or_mapping_is_written_as_a_text(
     for key in path.split("."):
         found = getattr(found, key)
     assert found == value
+
+
+def as_text(value: Any) -> str:
+    """A setting as one would write it in a variable."""
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value)
+    return "none" if value is None else str(value)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_every_setting_can_be_written_as_a_variable(
+    in_file: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {
+        f"FARM_{origin.key.upper().replace('.', '__')}": as_text(origin.value)
+        for origin in explain_settings()
+    }
+    if in_file:
+        (project / ".env").write_text("".join(f"{name}='{text}'\n" for name, text in texts.items()))
+    else:
+        for name, text in texts.items():
+            monkeypatch.setenv(name, text)
+    assert load_config() == FarmConfig()
+    assert {origin.source for origin in explain_settings()} == {"dotenv" if in_file else "environment"}
 
 
 def test_a_setting_of_an_entry_of_a_mapping_may_be_a_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
