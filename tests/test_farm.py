@@ -325,9 +325,10 @@ def test_a_stream_that_fails_says_what_came_before(farm: Farm) -> None:
     pieces = []
     stream = farm.stream("x", model="scripted:fail-2")
     pieces += [next(stream), next(stream)]
-    with pytest.raises(ProviderConnectionError):
+    with pytest.raises(ProviderConnectionError) as caught:
         next(stream)
     assert pieces == ["word0", " word1"]
+    assert caught.value.partial_text == "word0 word1"
 
 
 def test_a_stream_that_is_cut_off_is_an_error(farm: Farm) -> None:

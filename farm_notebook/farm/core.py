@@ -92,11 +92,21 @@ class AsyncFarm:
         return await loop.run(self._collect(self.request(prompt, kind="completion", **options)))
 
     async def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[str, None]:
-        """The answer's text, piece by piece; leaving the loop early stops the model."""
-        async with aclosing(self.events(self.request(prompt, **options))) as events:
-            async for event in events:
-                if isinstance(event, TextDelta):
-                    yield event.text
+        """The answer's text, piece by piece; leaving the loop early stops the model.
+
+        Raises:
+            FarmError: As ``chat``.
+        """
+        pieces: list[str] = []
+        try:
+            async with aclosing(self.events(self.request(prompt, **options))) as events:
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        pieces.append(event.text)
+                        yield event.text
+        except ProviderError as error:
+            error.partial_text = error.partial_text or "".join(pieces)
+            raise
 
     def events(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """All events of an answer, progress and finish mark included."""
