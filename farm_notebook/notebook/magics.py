@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from farm_notebook.farm import AsyncFarm
     from farm_notebook.notebook.answer import Answer
     from farm_notebook.reply import Reply
-    from farm_notebook.router import RouteDecision
     from farm_notebook.types import ChatRequest
 
 __all__ = ["FarmMagics"]
@@ -118,6 +117,8 @@ class FarmMagics(Magics):
             farm = default_farm().core
             request = self._request(farm, options, filled.text)
             if options.dry_run:
+                from farm_notebook.notebook.dry_run import describe_request
+
                 print(describe_request(request, filled, default_farm().route(options.model), options))
                 return None
             return _Turn(options, filled.text, self._answer(farm, request, options, owns_cell))
@@ -203,46 +204,6 @@ class _Turn:
 
 FarmMagics.farm_chat.__doc__ = f"{FarmMagics.farm_chat.__doc__}\n{help_text()}"
 FarmMagics.farm.__doc__ = f"{FarmMagics.farm.__doc__}\n{overview()}"
-
-
-def describe_request(
-    request: ChatRequest, filled: Filled, decision: RouteDecision, options: CellOptions
-) -> str:
-    """What a request would send, to read: model, route, parameters, and every message in full.
-
-    Args:
-        request: What would be sent.
-        filled: Which fields of the prompt were filled.
-        decision: Who would answer, and why.
-        options: Of the line; they are stronger than what an alias says.
-    """
-    _, *facts = str(replace(decision, parameters={})).splitlines()
-    parameters = _listed(request.parameters())
-    lines = [
-        f"Would go to {decision.ref}; nothing was sent.",
-        *facts,
-        f"parameters: {parameters or 'the defaults'}",
-    ]
-    of_alias = {
-        name: value
-        for name, value in decision.parameters.items()
-        if getattr(options, name, None) in (None, ())
-    }
-    if of_alias:
-        lines.append(f"from the alias: {_listed(of_alias)}")
-    if request.sample is not None:
-        lines.append(f"sample: {request.sample}")
-    if filled.filled:
-        lines.append(f"filled: {', '.join(f'{{{name}}}' for name in filled.filled)}")
-    if filled.left:
-        lines.append(f"left as written: {', '.join(f'{{{name}}}' for name in filled.left)}")
-    for message in request.messages:
-        lines += [f"--- {message.role}", message.content]
-    return "\n".join(lines)
-
-
-def _listed(parameters: Mapping[str, object]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
 
 
 @contextlib.contextmanager

@@ -25,6 +25,16 @@ shell = pytest.fixture(name="shell")(loaded_shell)
 Calls = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
 
 
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Kept answers of this test's own, and no files of settings but its own."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.setenv("FARM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
 class Report:
     """Stands in for a report of the farm."""
 
@@ -221,24 +231,18 @@ def test_the_settings_are_shown_with_where_they_come_from(
     assert any(line.split()[:3] == ["retry.attempts", "3", "default"] for line in out.splitlines())
 
 
-def test_the_files_that_settings_are_read_from_are_named(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "farm.toml").write_text("[retry]\nattempts = 4\n")
-    monkeypatch.chdir(tmp_path)
+def test_the_files_that_settings_are_read_from_are_named(shell: Shell, own_folder: Path) -> None:
     _, out = shell.run("%farm config path")
-    assert str(tmp_path / "farm.toml") in out
+    assert "farm.toml" not in out
+    (own_folder / "farm.toml").write_text("[retry]\nattempts = 4\n")
+    _, out = shell.run("%farm config path")
+    assert str(own_folder / "farm.toml") in out
     shell.run("%farm config reload")
     _, out = shell.run("%farm config show")
     assert "retry.attempts" in out
 
 
-def test_answers_are_kept_or_not_as_the_session_says(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("FARM_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
-
+def test_answers_are_kept_or_not_as_the_session_says(shell: Shell) -> None:
     def asked() -> list[bool]:
         return [shell.reply("%farm_chat --no-history -t 0 one two").cached for _ in range(2)]
 

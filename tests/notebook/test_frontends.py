@@ -35,7 +35,7 @@ class Terminal:
         self._process: Any = pexpect.spawn(
             sys.executable,
             ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=nocolor", "--no-confirm-exit"],
-            env={**os.environ, **ENVIRONMENT, "IPYTHONDIR": str(folder)},
+            env={**os.environ, **ENVIRONMENT, "IPYTHONDIR": str(folder), "FARM_CACHE_DIR": str(folder)},
             encoding="utf-8",
             timeout=PATIENCE_S,
             dimensions=(40, 500),
