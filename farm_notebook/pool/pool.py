@@ -31,6 +31,7 @@ from farm_notebook.router import Chooser
 from farm_notebook.stores import Store
 from farm_notebook.stores.history import History
 from farm_notebook.stores.ledger import Ledger
+from farm_notebook.stores.ledger_redis import RedisLedger
 from farm_notebook.stores.ledger_sqlite import SQLiteLedger
 from farm_notebook.stores.redaction import Redaction, secrets_of
 from farm_notebook.stores.redis import RedisStore
@@ -169,7 +170,7 @@ class Pool:
         return SQLiteStore(config.answers_path, ttl_s=config.cache.ttl_s, max_bytes=config.cache.max_bytes)
 
     def _ledger(self) -> Ledger:
-        return SQLiteLedger(self._config.ledger_path)
+        return SQLiteLedger(self._config.ledger_path) if self._redis is None else RedisLedger(self._redis)
 
 
 def _redis(config: FarmConfig) -> RedisClient | None:
