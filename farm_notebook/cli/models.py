@@ -34,8 +34,9 @@ def list_models(*, as_json: bool) -> None:
         table.add_column(column, no_wrap=True, justify="right" if column in ("size", "context") else "left")
     for info in infos:
         table.add_row(*_row(info))
-    # A reader that is no terminal has no width; what does not fit into a terminal's may be cut.
-    out.print(table, soft_wrap=False, width=None if out.is_terminal else 1000)
+    if not out.is_terminal:
+        out.width = 1000  # a reader that is no terminal has none; what does not fit into a terminal's is cut
+    out.print(table, soft_wrap=False)
 
 
 def pull(name: str) -> None:

@@ -61,7 +61,8 @@ def text(columns: Sequence[Column], rows: Sequence[Sequence[str]], note: str = "
 
     width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else WIDEST
     paper = io.StringIO()
-    Console(file=paper, width=width, color_system=None).print(grid(columns, rows))
+    out = Console(file=paper, width=width, color_system=None, force_jupyter=False)  # else a kernel gets it
+    out.print(grid(columns, rows))
     lines = [written.rstrip() for written in paper.getvalue().splitlines()]
     return "\n".join([*lines, *(["", note] if note else [])])
 

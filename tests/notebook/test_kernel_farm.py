@@ -122,7 +122,6 @@ def test_who_stands_in_is_told_until_the_first_word_and_in_the_footer(kernel: Ke
     assert output["metadata"]["farm"]["rerouted"][0]["model"] == "scripted:error-503"
 
 
-@pytest.mark.xfail(reason="usage.tables draws with rich, which displays by itself where it finds a kernel")
 @pytest.mark.parametrize("code", ["%farm usage", "%farm history"])
 def test_a_report_is_the_cells_one_output(kernel: Kernel, code: str) -> None:
     kernel.run("%farm_chat Hi")
