@@ -150,12 +150,12 @@ async def run(world: World) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(work())
+    assert not world.under_way.total(), "providers work for nobody"
     restarting.cancel()
     await asyncio.wait([restarting])
     await calm(world)
     await world.store.aclose()
     await world.ledger.aclose()
-    assert not world.under_way.total()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
