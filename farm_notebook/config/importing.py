@@ -119,30 +119,35 @@ def convert(placed: Any, bare: Any) -> Imported:
                 "[endpoints]."
             )
     _routing(imported, _mapping(ai, "routing"), _mapping(without, "routing"))
-    _features(imported, _mapping(ai, "features"))
+    _features(imported, _mapping(ai, "features"), _mapping(without, "features"))
     _drop_what_is_not_valid(imported)
     return imported
 
 
 def _provider(imported: Imported, name: str, placed: Mapping[str, Any], bare: Mapping[str, Any]) -> None:
     where, names = f"ai.providers.{name}", _NAMES[name]
+    found = {
+        key: _settled(imported, f"{where}.{key}", placed.get(key), bare.get(key))
+        for key in (*names, "models")
+    }
+    pulls, models = found.get("autoPull"), found["models"]
     for key, ours in names.items():
-        if key == "autoPull" and isinstance(placed.get(key), list):  # what to pull, where it pulls at all
-            imported.set(name, ours, True)
-        elif (value := _settled(imported, f"{where}.{key}", placed.get(key), bare.get(key))) is not None:
-            imported.set(name, ours, value)
+        if found[key] is not None:  # what to pull is a list there, and then it does pull
+            imported.set(name, ours, True if key == "autoPull" and isinstance(pulls, list) else found[key])
     for key in _KEYS:
         if placed.get(key):
             _secret(imported, f"{where}.{key}", name, placed[key])
-    if isinstance(pulls := placed.get("autoPull"), list):
+    if isinstance(pulls, list):
         imported.set(name, "pull", pulls)
-    models = _settled(imported, f"{where}.models", placed.get("models"), bare.get("models"))
     if isinstance(models, list) and models and all(isinstance(model, str) for model in models):
+        first = models[0]
         if name == "ollama" and pulls is True:
             imported.set(name, "pull", models)
         elif "default_model" not in imported.values.get(name, {}):
-            imported.set(name, "default_model", models[0])
-            imported.notes.append(f"{where}.models: the first one, {models[0]!r}, became default_model.")
+            imported.set(name, "default_model", first)
+            imported.notes.append(
+                f"{where}.models: the first one, {masked((where,), first)!r}, became default_model."
+            )
         else:
             imported.notes.append(f"{where}.models has no counterpart: a provider is asked what it has.")
     _leave(imported, f"{where}.", placed, (*names, *_KEYS, "models"))
@@ -186,9 +191,8 @@ def _settled(imported: Imported, where: str, placed: Any, bare: Any) -> Any:
         return placed
     names = placeholders(placed)
     of = f"the variable{'s' * (len(names) > 1)} {', '.join(names)}" if names else "variables"
-    if not names and isinstance(
-        placed, bool
-    ):  # such as whether there is a key, which is seen when it is needed
+    # Whether there is a key is seen when it is needed; and what is made of a variable is nothing without it.
+    if isinstance(placed, bool) or (names and _variable(placed) is None):
         bare = None
     was = "was left out" if bare is None else f"is {masked((where,), bare)!r} here, as it is without"
     imported.notes.append(f"{where} depends on {of}, and {was}.")
@@ -208,9 +212,12 @@ def _routing(imported: Imported, placed: Mapping[str, Any], bare: Mapping[str, A
             imported.notes.append(f"{where} names no provider or model, and was left out.")
 
 
-def _features(imported: Imported, features: Mapping[str, Any]) -> None:
-    for name, value in features.items():
-        where, options = f"ai.features.{name}", value if isinstance(value, Mapping) else {}
+def _features(imported: Imported, placed: Mapping[str, Any], bare: Mapping[str, Any]) -> None:
+    for name, found in placed.items():
+        where = f"ai.features.{name}"
+        if (value := _settled(imported, where, found, bare.get(name))) is None:
+            continue
+        options = value if isinstance(value, Mapping) else {}
         is_on = options.get("enabled", True) if options else value
         match name:
             case "streaming" if isinstance(is_on, bool):
@@ -258,6 +265,7 @@ def _drop_what_is_not_valid(imported: Imported) -> None:
             imported.values[section].pop(key, None)
             words = problem["msg"].removeprefix("Value error, ")
             imported.notes.append(f"{section}.{key} was left out, as its value is not valid: {words}.")
+    imported.values = {section: values for section, values in imported.values.items() if values}
 
 
 def _leave(imported: Imported, prefix: str, found: Mapping[str, Any], known: tuple[str, ...]) -> None:

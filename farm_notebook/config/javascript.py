@@ -1,6 +1,6 @@
 """Evaluates a JavaScript configuration with the user's own node, in such a way that no secret is read.
 
-The program gets none of this environment's variables. Each one that it asks for is a placeholder in a first
+The program gets no variables but those that node needs. Each one that it asks for is a placeholder in a first
 run, so that what it is used for can be seen, and nothing in a second one, which shows what holds without it.
 """
 

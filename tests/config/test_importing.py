@@ -119,6 +119,19 @@ def test_no_variable_of_this_environment_reaches_the_program(monkeypatch: pytest
 
 
 @needs_node
+def test_what_is_made_of_variables_is_left_out_wherever_it_stands() -> None:
+    found = imported(
+        "const e = process.env; export default {ai: {"
+        "providers: {ollama: {models: [e.MODEL], autoPull: [e.MODEL, 'x'], url: `http://${e.HOST}:1`}},"
+        "routing: {a: `${e.P}:m`, b: {provider: e.P}},"
+        "features: {fallback: [e.OTHER], caching: {ttl: e.TTL}}}}"
+    )
+    assert found.values == {}
+    told = "\n".join(found.notes)
+    assert all(name in told for name in ("MODEL", "HOST", "P", "OTHER", "TTL"))
+
+
+@needs_node
 def test_a_dotenv_file_that_the_program_reads_is_not_taken_over() -> None:
     Path(".env").write_text(f"OPENAI_API_KEY={KEY}\n")
     found = imported(
@@ -240,7 +253,7 @@ def test_what_is_not_valid_is_left_out_and_told() -> None:
     found = converted(
         providers={"openai": {"url": "near"}, "ollama": {"autoStart": "perhaps", "enabled": True}}
     )
-    assert found.values == {"openai": {}, "ollama": {"enabled": True}}
+    assert found.values == {"ollama": {"enabled": True}}
     assert any(note.startswith("openai.base_url was left out") for note in found.notes)
     assert any(note.startswith("ollama.auto_start was left out") for note in found.notes)
 
