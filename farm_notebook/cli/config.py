@@ -126,9 +126,7 @@ def import_config(file: Path, *, out: Path | None, overwrite: bool, is_allowed: 
         InvalidRequestError: It is a program, and nobody can be asked whether to run it.
     """
     if file.suffix in PROGRAMS and file.is_file() and (node := find_node()):
-        note(
-            f"{file} is a program: {node} will run it, with no variables but those that node needs (PATH, HOME)."
-        )
+        note(f"{file} is a program: {node} will run it, with no variables but those node needs (PATH, HOME).")
         if not is_allowed and not is_terminal(sys.stdin):
             raise InvalidRequestError(f"Nobody can be asked whether {file} may run. If it may, say --yes.")
         if not is_allowed and not typer.confirm("Run it?", err=True):
