@@ -60,12 +60,12 @@ class StatusLine:
             self._write(CLEAR_LINE)
 
     def _publish(self, text: str) -> None:
+        is_update, self._is_painted = self._is_painted, True  # noted first: an interrupt may come at any point
         self._publisher.publish(
             data={"text/plain": printable(text)} if text else {},
             transient={"display_id": self._id},
-            update=self._is_painted,
+            update=is_update,
         )
-        self._is_painted = True
 
     def _write(self, text: str) -> None:
         sys.stderr.write(text)
