@@ -59,31 +59,28 @@ class Tally:
     def __init__(self, prompt_tokens: int) -> None:
         self.prompt_tokens = prompt_tokens
         self.is_sent = False
-        self._answer_bytes = 0
+        self._pieces: list[str] = []
         self._finished: Usage | None = None
         self._is_refused = False
 
     def see(self, event: Event) -> None:
-        """Count an event of the stream."""
-        match event:
-            case TextDelta() | ReasoningDelta():
-                self._answer_bytes += _size_bytes(event.text)
-            case ToolCall():
-                self._answer_bytes += _size_bytes(event.name) + _size_bytes(event.arguments)
-            case Finished():
-                self._finished = event.usage
-                self.is_sent = True
-            case Started():
-                self.is_sent = True
-            case _:
-                pass
+        """Note an event of the stream; what it means is found out in the end."""
+        if type(event) is TextDelta or type(event) is ReasoningDelta:  # nearly all are
+            self._pieces.append(event.text)
+        elif isinstance(event, ToolCall):
+            self._pieces += event.name, event.arguments
+        elif isinstance(event, Finished):
+            self._finished = event.usage
+            self.is_sent = True
+        elif isinstance(event, Started):
+            self.is_sent = True
 
     def fail(self, error: ProviderError) -> None:
         """The stream ended with an error. One that came in place of an answer is not charged for, unless the
         provider was still at work.
         """
         is_at_work = isinstance(error, ProviderTimeoutError) and error.timer != "connect"
-        self._is_refused = not self._answer_bytes and not is_at_work
+        self._is_refused = not self._pieces and not is_at_work
 
     @property
     def usage(self) -> Usage:
@@ -93,7 +90,9 @@ class Tally:
         told = self._finished or Usage()
         return Usage(
             self.prompt_tokens if told.input_tokens is None else told.input_tokens,
-            _tokens(self._answer_bytes) if told.output_tokens is None else told.output_tokens,
+            _tokens(sum(map(_size_bytes, self._pieces)))
+            if told.output_tokens is None
+            else told.output_tokens,
             told.cached_tokens,
             told.reasoning_tokens,
         )
@@ -101,7 +100,8 @@ class Tally:
     @property
     def tokens(self) -> int:
         """Of the prompt and the answer together."""
-        return (self.usage.input_tokens or 0) + (self.usage.output_tokens or 0)
+        usage = self.usage
+        return (usage.input_tokens or 0) + (usage.output_tokens or 0)
 
 
 def _size_bytes(text: str) -> int:

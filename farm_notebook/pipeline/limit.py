@@ -18,7 +18,7 @@ from farm_notebook.config import LimitConfig, LimitsConfig
 from farm_notebook.errors import LimitReachedError, ProviderError
 from farm_notebook.pipeline import Handler, Middleware, compose
 from farm_notebook.pipeline.estimate import Tally, answer_tokens, prompt_tokens
-from farm_notebook.pipeline.turns import Place, Turns
+from farm_notebook.pipeline.turns import Place, turns_at
 from farm_notebook.stores.ledger import Claim, ClaimKind, Ledger, Refusal, Reservation
 from farm_notebook.types import ChatRequest, Event, ModelRef, Queued
 
@@ -43,7 +43,7 @@ def limit(config: LimitsConfig, ledger: Ledger) -> Middleware:
     """
     if not any(_values(each) for each in (config, *config.per.values())):
         return compose()
-    turns = Turns(ledger)
+    turns = turns_at(ledger)
     rules_of = lru_cache(maxsize=1000)(lambda ref: _rules(config, ref))
 
     def wrap(handler: Handler) -> Handler:
@@ -53,7 +53,7 @@ def limit(config: LimitsConfig, ledger: Ledger) -> Middleware:
 
         async def held(request: ChatRequest, rules: tuple[_Rule, ...]) -> AsyncGenerator[Event, None]:
             prompt = prompt_tokens(request)
-            place = turns.join(request.ref, _claims(request, prompt, rules))
+            place = turns.join(ledger, _claims(request, prompt, rules))
             try:
                 granted = await place.claim()
                 if isinstance(granted, Refusal):

@@ -1,47 +1,43 @@
 """Whose turn it is to claim something of a ledger: first come, first served, within one process.
 
-Requests of one line, which is one model's, pass one after the other. A request of another line passes by
-those before it, unless one of them waits for something that it would take too. So a model at a limit of its
-own holds up no other model, and a large request is not overtaken for ever by small ones.
+Who claims something of the same scopes stands in one line, and passes one after the other. Who stands in
+another line passes by those before it, unless one of them waits for something that it would take too. So a
+model at a limit of its own holds up no other, and a large request is not overtaken for ever by small ones.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import weakref
 from collections import Counter, deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from farm_notebook.stores.ledger import WINDOW_S, Claim, Ledger, Refusal, Reservation
 
-__all__ = ["Place", "Turns"]
+__all__ = ["Place", "Turns", "turns_at"]
 
 SHORTEST_WAIT_S = 0.001  # the moment that was computed and the one that comes differ in their last digits
 
 
 class Turns:
-    """All who wait for one ledger, on one event loop.
+    """All who wait for one ledger, on one event loop."""
 
-    Args:
-        ledger: Grants what they claim.
-    """
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self._lines: dict[Hashable, deque[Place]] = {}
+    def __init__(self) -> None:
+        self._lines: dict[frozenset[str], deque[Place]] = {}
         self._waiting: Counter[str] = Counter()  # how many are to claim something of a scope
         self._last_number = 0
 
-    def join(self, line: Hashable, claims: Sequence[Claim]) -> Place:
+    def join(self, ledger: Ledger, claims: Sequence[Claim]) -> Place:
         """Take a place at the end of a line; it has to be left, with or without what it claims.
 
         Args:
-            line: Those who always claim something of the same scopes.
+            ledger: The one that they wait for.
             claims: What is to be granted together.
         """
         self._last_number += 1
-        place = Place(self, self._last_number, line, claims)
-        self._lines.setdefault(line, deque()).append(place)
+        place = Place(self, self._last_number, ledger, claims)
+        self._lines.setdefault(place.scopes, deque()).append(place)
         self._waiting.update(place.scopes)
         return place
 
@@ -50,10 +46,10 @@ class Turns:
         if place.is_left:
             return
         place.is_left = True
-        line = self._lines[place.line]
+        line = self._lines[place.scopes]
         line.remove(place)
         if not line:
-            del self._lines[place.line]
+            del self._lines[place.scopes]
         self._waiting.subtract(place.scopes)
         self.stir(after=place.number)
 
@@ -87,14 +83,14 @@ class Turns:
 class Place:
     """Someone's place in a line; made by ``Turns.join``."""
 
-    def __init__(self, turns: Turns, number: int, line: Hashable, claims: Sequence[Claim]) -> None:
+    def __init__(self, turns: Turns, number: int, ledger: Ledger, claims: Sequence[Claim]) -> None:
         self.number = number
-        self.line = line
         self.claims = claims
         self.scopes = frozenset(claim.scope for claim in claims)
         self.woken = asyncio.Event()
         self.is_left = False
         self._turns = turns
+        self._ledger = ledger
         self._loop = asyncio.get_running_loop()
         self._wanted = self.scopes  # what nobody may claim who came later
         self._room_at = self._loop.time()  # at the earliest
@@ -113,7 +109,7 @@ class Place:
             wait_s = max(0.0, before._room_at - self._loop.time()) + self._turns.crowd_s(claim)
             return Refusal(claim.scope, wait_s, 0.0)
         self._wanted = self.scopes
-        outcome = await self._turns.ledger.reserve(self.claims)
+        outcome = await self._ledger.reserve(self.claims)
         if isinstance(outcome, Reservation):
             self._turns.leave(self)
             return outcome
@@ -135,3 +131,11 @@ class Place:
     def leave(self) -> None:
         """Give the place up, where it was not left yet."""
         self._turns.leave(self)
+
+
+_all: weakref.WeakKeyDictionary[Ledger, Turns] = weakref.WeakKeyDictionary()
+
+
+def turns_at(ledger: Ledger) -> Turns:
+    """Those who wait for a ledger; whoever uses the same one waits in the same lines."""
+    return _all.setdefault(ledger, Turns())

@@ -223,6 +223,24 @@ def test_small_requests_do_not_overtake_a_large_one_for_ever(other: str) -> None
     assert virtual_time.run(scene()).index("large") <= 4
 
 
+def test_all_who_share_a_ledger_wait_in_the_same_lines() -> None:
+    async def scene() -> list[str]:
+        order: list[str] = []
+
+        async def one(name: str, handler: Handler) -> None:
+            await played(handler)
+            order.append(name)
+
+        ledger, config, provider = virtual_ledger(), LimitsConfig(concurrency=1), Provider(answer_s=1)
+        handlers = {name: limit(config, ledger)(provider) for name in "ab"}
+        async with asyncio.TaskGroup() as group:
+            for name in "abba":
+                group.create_task(one(name, handlers[name]))
+        return order
+
+    assert virtual_time.run(scene()) == ["a", "b", "b", "a"]
+
+
 # Waiting is told, and bounded
 
 
