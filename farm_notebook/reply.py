@@ -251,7 +251,7 @@ class ReplyBuilder:
             cached=self._started is not None and self._started.cached,
             cost=finished.cost,
             routed=self._routed,
-            rerouted=tuple(self._rerouted),
+            rerouted=tuple(each for each in self._rerouted if each.source != ref),  # it may be asked last
             fingerprint=asked.fingerprint(self.digest),
             digest=self.digest,
             parameters=self.request.parameters() | self._sample(),

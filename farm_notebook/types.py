@@ -338,7 +338,7 @@ class Timings:
     queue_s: float = 0.0
 
 
-# Stream events. A stream is (Routed | Queued | Rerouted | LoadProgress)*, Started,
+# Stream events. A stream is (Routed | Queued | Rerouted | Retrying | LoadProgress)*, Started,
 # (Queued | Rerouted | Retrying | PromptProgress | LoadProgress | Started)*,
 # (TextDelta | ReasoningDelta | ToolCall)*, Finished; one that ends without Finished did not succeed.
 # Where there is more than one Started, the last one tells who answers.

@@ -60,7 +60,7 @@ class StatusLine:
             self._write(CLEAR_LINE)
 
     def _publish(self, text: str) -> None:
-        is_update, self._is_painted = self._is_painted, True  # noted first: an interrupt may come at any point
+        is_update, self._is_painted = self._is_painted, True  # noted first: any step may be interrupted
         self._publisher.publish(
             data={"text/plain": printable(text)} if text else {},
             transient={"display_id": self._id},

@@ -11,9 +11,12 @@ from collections.abc import AsyncGenerator, Callable
 from functools import reduce
 from typing import TypeAlias
 
-from farm_notebook.types import ChatRequest, Event
+from farm_notebook.types import ChatRequest, Event, Finished, ReasoningDelta, TextDelta, ToolCall
 
-__all__ = ["Handler", "Middleware", "compose"]
+__all__ = ["SAID", "Handler", "Middleware", "compose"]
+
+SAID = (TextDelta, ReasoningDelta, ToolCall, Finished)
+"""Events after which an answer has begun, and nobody else may be asked for it."""
 
 Handler: TypeAlias = Callable[[ChatRequest], AsyncGenerator[Event, None]]
 Middleware: TypeAlias = Callable[[Handler], Handler]

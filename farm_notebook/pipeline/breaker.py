@@ -23,13 +23,12 @@ from farm_notebook.errors import (
     ProviderError,
     ProviderTimeoutError,
 )
-from farm_notebook.pipeline import Handler, Middleware
-from farm_notebook.types import ChatRequest, Event, Finished, ReasoningDelta, TextDelta, ToolCall
+from farm_notebook.pipeline import SAID, Handler, Middleware
+from farm_notebook.types import ChatRequest, Event
 
 __all__ = ["BreakerState", "Breakers", "breaker", "is_failure"]
 
 LONGEST_QUOTE = 300  # characters of the last failure's message
-_SAID = (TextDelta, ReasoningDelta, ToolCall, Finished)
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
 
@@ -92,7 +91,7 @@ def breaker(breakers: Breakers) -> Middleware:
             try:
                 async with aclosing(handler(request)) as events:
                     async for event in events:
-                        if not is_said and isinstance(event, _SAID):
+                        if not is_said and isinstance(event, SAID):
                             is_said = True
                             circuit.succeed(ticket)
                         yield event

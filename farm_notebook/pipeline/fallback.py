@@ -41,23 +41,18 @@ from farm_notebook.errors import (
     UnknownProviderError,
     UnsupportedParameterError,
 )
-from farm_notebook.pipeline import Handler, Middleware
+from farm_notebook.pipeline import SAID, Handler, Middleware
 from farm_notebook.types import (
     ChatRequest,
     Event,
-    Finished,
     ModelRef,
-    ReasoningDelta,
     Rerouted,
-    TextDelta,
-    ToolCall,
 )
 
 __all__ = ["MAY_ANOTHER_ANSWER", "Ailment", "ContextTokens", "fallback", "may_another_answer"]
 
 WINDOW_WAIT_S = 2.0  # for how large a context window is; one that is not told by then is unknown
 LONGEST_PROBLEM = 160  # characters
-_SAID = (TextDelta, ReasoningDelta, ToolCall, Finished)
 
 Ailment: TypeAlias = Callable[[ModelRef], str | None]
 """What is known to be wrong with a model, in a line, without asking anyone; ``None`` where nothing is."""
@@ -144,7 +139,7 @@ def fallback(
                     async with aclosing(handler(replace(request, ref=target))) as events:
                         async for event in events:
                             if not is_said:
-                                is_said = isinstance(event, _SAID)
+                                is_said = isinstance(event, SAID)
                             yield event
                     return
                 except FarmError as error:

@@ -23,22 +23,17 @@ from farm_notebook.errors import (
     ProviderTimeoutError,
     RateLimitedError,
 )
-from farm_notebook.pipeline import Handler, Middleware
+from farm_notebook.pipeline import SAID, Handler, Middleware
 from farm_notebook.types import (
     ChatRequest,
     Event,
-    Finished,
-    ReasoningDelta,
     Retrying,
     Started,
-    TextDelta,
-    ToolCall,
 )
 
 __all__ = ["is_worth_retrying", "retry"]
 
 _PASSING = {408, 409, 425, 429}  # statuses below 500 that another try may not meet again
-_SAID = (TextDelta, ReasoningDelta, ToolCall, Finished)
 
 
 def is_worth_retrying(error: ProviderError) -> bool:
@@ -87,7 +82,7 @@ def retry(
                                     continue
                                 has_started = True
                             elif not is_said:
-                                is_said = isinstance(event, _SAID)
+                                is_said = isinstance(event, SAID)
                             yield event
                     return
                 except ProviderError as error:

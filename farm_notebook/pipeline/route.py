@@ -12,21 +12,16 @@ from typing import TypeAlias
 
 from farm_notebook.config import AUTO
 from farm_notebook.errors import FarmError, ModelNotFoundError, ProviderConnectionError
-from farm_notebook.pipeline import Handler, Middleware
+from farm_notebook.pipeline import SAID, Handler, Middleware
 from farm_notebook.types import (
     ChatRequest,
     Event,
-    Finished,
     ModelRef,
-    ReasoningDelta,
     Routed,
-    TextDelta,
-    ToolCall,
 )
 
 __all__ = ["Settle", "is_open", "route"]
 
-_SAID = (TextDelta, ReasoningDelta, ToolCall, Finished)
 
 Settle: TypeAlias = Callable[[ChatRequest], Awaitable[tuple[ChatRequest, str]]]
 """From a request to one that names its model and who may stand in, and why, in words; empty where there was
@@ -77,7 +72,7 @@ def route(
                 try:
                     async with aclosing(handler(chosen)) as events:
                         async for event in events:
-                            is_said = is_said or isinstance(event, _SAID)
+                            is_said = is_said or isinstance(event, SAID)
                             yield event
                     return
                 except (ProviderConnectionError, ModelNotFoundError) as error:

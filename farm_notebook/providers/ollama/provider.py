@@ -45,7 +45,7 @@ __all__ = ["OllamaProvider"]
 T = TypeVar("T")
 
 EMBEDDING_BATCH_TEXTS = 32  # texts a request, so that a cancel is noticed between two
-HEALTH_S = 5.0
+HEALTH_S = 4.0  # a little less than health.deadline_s, which has fewer words
 UNLOAD_S = 60.0  # a model that still answers someone is unloaded when it has
 POLL_S = 0.05
 CLOUD_HOST = "ollama.com"  # which serves the protocol too, for a fee
