@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ pytest.register_assert_rewrite("contract", "store_contract")
 # and of the history switch them on, in folders of their own.
 os.environ["FARM_CACHE__ENABLED"] = "false"
 os.environ["FARM_HISTORY__ENABLED"] = "false"
+# Nor does the developer's own farm.toml reach a test.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="farm-tests-config-")
 
 EMBEDDED = "smollm2:135m"
 LET_GO_S = 3.0  # from a close to the last of its tasks and processes
