@@ -204,6 +204,25 @@ def test_a_model_at_its_own_limit_holds_up_no_other_model() -> None:
     assert virtual_time.run(scene()) == pytest.approx([0, 0, 0, 60], abs=0.01)
 
 
+def test_who_was_behind_one_that_has_to_wait_for_something_else_passes_at_once() -> None:
+    class SlowLedger(MemoryLedger):
+        async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
+            await asyncio.sleep(1)
+            return self.reserve_now(claims)
+
+    async def scene() -> list[float]:
+        provider, ledger = Provider(answer_s=1000), SlowLedger(clock=now)
+        config = LimitsConfig(
+            requests_per_minute=100, per=per(model=LimitConfig(concurrency=1)), longest_wait_s=10_000
+        )
+        handler = limit(config, ledger)(provider)
+        start = now()
+        await all_played(handler, [asking(), asking(), asking(ModelRef("openai", "mini"))])
+        return [asked - start for asked in provider.asked]
+
+    assert virtual_time.run(scene()) == pytest.approx([1, 3, 1002], abs=0.01)
+
+
 @pytest.mark.parametrize("other", ["gpt-4o", "mini"])
 def test_small_requests_do_not_overtake_a_large_one_for_ever(other: str) -> None:
     async def scene() -> list[str]:

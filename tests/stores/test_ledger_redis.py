@@ -270,7 +270,7 @@ async def test_processes_that_hammer_it_keep_rate_and_concurrency_together(
     server: RedisServer, open_ledger: Open
 ) -> None:
     moments = await asyncio.to_thread(hammered, server.url, seconds=3)
-    assert len(moments) > 30, "and they do not starve"
+    assert len(moments) > 10, "and they do not starve"
     ledger = open_ledger()
     assert await ledger.usage(SPENT) == len(moments), "the total is the sum of what was settled"
     assert await ledger.usage(SLOTS) == 0
