@@ -39,7 +39,7 @@ test: install-test ## install what the tests need (Chromium and Redis too, with 
 	@echo "==> running the tests"
 	@$(PY) -m pytest
 	@echo "==> running the notebooks, and comparing what they give with what they hold"
-	@FARM_DISPLAY__LIVE=0 FARM_CACHE__ENABLED=0 $(PY) -m pytest --nbval $(NOTEBOOKS)
+	@FARM_DISPLAY__LIVE=0 FARM_CACHE__ENABLED=0 FARM_HISTORY__ENABLED=0 $(PY) -m pytest --nbval $(NOTEBOOKS)
 
 check: check-format check-lint check-types check-layers check-fast ## what a commit must pass, in under a minute
 

@@ -34,6 +34,7 @@ def main() -> None:
     if unknown := sorted(set(arguments.names) - set(NAMES)):
         parser.error(f"no benchmark is called {unknown[0]!r}; valid: {', '.join(NAMES)}")
     os.environ.setdefault("FARM_CACHE__ENABLED", "false")  # they ask the same again and again
+    os.environ.setdefault("FARM_HISTORY__ENABLED", "false")
     settings = Settings(rounds=arguments.rounds, verbose=arguments.verbose)
     tables: list[Table] = []
     for name in arguments.names or NAMES:

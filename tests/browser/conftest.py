@@ -43,6 +43,7 @@ def lab(
     environment = {
         "FARM_CACHE_DIR": str(load_config().cache_dir),
         "FARM_CACHE__ENABLED": "0",  # what an earlier run was answered is not what the page shall show
+        "FARM_HISTORY__ENABLED": "0",
         "FARM_OFFLINE": "1",
     }
     with LabServer(tmp_path_factory.mktemp("lab"), environment).running() as server:

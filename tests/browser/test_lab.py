@@ -95,10 +95,12 @@ def test_the_quickstart_runs_by_keyboard_and_is_saved_as_one_output_an_answer(
 
     paragraphs = notebook.rendered(1).locator("p")
     assert "Paris" in paragraphs.first.inner_text()
-    footer = notebook.rendered(1).locator("p > small")
+    footer, reason = notebook.rendered(1).locator("small").all_inner_texts()
     assert re.fullmatch(
-        r"llamacpp:smollm2:135m · \d+ tokens · first token \d+\.\d\d s · \d+ tokens/s", footer.inner_text()
+        r"llamacpp:smollm2:135m · \d+ tokens · first token \d+\.\d\d s · \d+ tokens/s", footer
     )
+    assert "using the embedded model" in reason, "no model was named, and that is told once"
+    assert notebook.rendered(3).locator("small").count() == 1
     assert notebook.outputs(1).count() == 1
     assert re.search("Paris|Eiffel|Louvre|Seine", notebook.text(3)), "the city was not filled in"
     assert notebook.outputs(3).count() == 1
