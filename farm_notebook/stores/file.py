@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 
 from filelock import FileLock
 
-__all__ = ["OtherFormatError", "SQLiteFile", "is_damage"]
+__all__ = ["OtherFormatError", "SQLiteFile", "is_busy", "is_damage"]
 
 BUSY_TIMEOUT_S = 5.0  # what a write waits for another process's
 WAL_LIMIT_BYTES = 8 << 20
@@ -27,10 +27,20 @@ class OtherFormatError(sqlite3.DatabaseError):
     """The file is a database, but none of this kind."""
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """Whether an error says that the file is no database of this kind, or not a whole one."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # an extended code has the primary one below
-    return isinstance(error, OtherFormatError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    damage = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(error, OtherFormatError) or _code(error) in damage
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another process only has to finish something."""
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _code(error: Exception) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF  # an extended code has the primary one below
 
 
 class SQLiteFile:
@@ -47,6 +57,8 @@ class SQLiteFile:
 
     FORMAT: ClassVar[int]
     """Of the tables; the number is in the file."""
+    READ_TIMEOUT_S: ClassVar[float] = BUSY_TIMEOUT_S
+    """A read waits only where another process repairs or closes the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,17 +98,17 @@ class SQLiteFile:
     def _connect(self) -> None:
         if not self.path.exists():
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's other files follow it
-        self._writer = self._connection()
+        self._writer = self._connection(BUSY_TIMEOUT_S)
         try:
             self._prepare()
-            self._reader = self._connection()
+            self._reader = self._connection(self.READ_TIMEOUT_S)
         except BaseException:
             self._writer.close()
             raise
         self._opened = self._identity()
 
-    def _connection(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    def _connection(self, timeout_s: float) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout_s, isolation_level=None, check_same_thread=False)
 
     def _prepare(self) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
@@ -118,6 +130,12 @@ class SQLiteFile:
             for name in ("page_count", "freelist_count", "page_size")
         )
         return int((pages - free) * size_bytes)
+
+    def _give_space_back(self) -> None:
+        """Leave nothing of what was dropped in the file."""
+        with contextlib.suppress(sqlite3.OperationalError):  # busy or full: the space is used again later
+            self._writer.execute("VACUUM")
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -141,6 +159,10 @@ class SQLiteFile:
             return None
         return status.st_dev, status.st_ino
 
+    def _files(self) -> tuple[Path, ...]:
+        """The file, and those of SQLite that belong to it."""
+        return self.path, Path(f"{self.path}-wal"), Path(f"{self.path}-shm")
+
     def _move_aside(self) -> Path:
         """Rename the file, and what belongs to it; nothing is deleted."""
         target = next(
@@ -148,7 +170,7 @@ class SQLiteFile:
             for number in itertools.count(1)
             if not (target := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists()
         )
-        for file in (self.path, Path(f"{self.path}-wal"), Path(f"{self.path}-shm")):
+        for file in self._files():
             with contextlib.suppress(FileNotFoundError):
                 os.replace(file, f"{target}{file.name.removeprefix(self.path.name)}")
         return target

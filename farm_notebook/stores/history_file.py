@@ -163,9 +163,7 @@ class HistoryFile(SQLiteFile):
                 self._writer.execute(f"DELETE FROM {table}")
             if self._has_words():
                 self._writer.execute("INSERT INTO words (words) VALUES ('rebuild')")
-        with contextlib.suppress(sqlite3.OperationalError):  # busy or full: the space is used again later
-            self._writer.execute("VACUUM")
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._give_space_back()
         return count
 
     def _make_tables(self) -> None:

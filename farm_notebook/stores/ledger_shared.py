@@ -7,19 +7,17 @@ count is away or lost, and what its own count refuses needs no look at the share
 from __future__ import annotations
 
 import logging
-import os
-import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from farm_notebook.stores.fork import ForkSafe
 from farm_notebook.stores.ledger import NOTHING, Claim, Ledger, Refusal, Reservation
 from farm_notebook.stores.ledger_memory import MemoryLedger
 
 __all__ = ["Debt", "SharedLedger"]
 
 _log = logging.getLogger("farm_notebook")
-_ledgers: weakref.WeakSet[SharedLedger] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Debt:
     used: Mapping[str, float]
 
 
-class SharedLedger(Ledger):
+class SharedLedger(ForkSafe, Ledger):
     """The part of a ledger that is the same wherever the shared count is.
 
     Args:
@@ -49,8 +47,7 @@ class SharedLedger(Ledger):
         self._location = location
         self._clock = clock
         self._told: set[str] = set()
-        self._begin()
-        _ledgers.add(self)
+        super().__init__()
 
     def _begin(self) -> None:
         self._own = MemoryLedger(clock=self._clock)
@@ -119,20 +116,3 @@ class SharedLedger(Ledger):
         if (kind or what) not in self._told:
             self._told.add(kind or what)
             _log.warning("The ledger of limits and budgets %r %s. %s", self._location, what, then)
-
-
-_of_parent: list[object] = []  # kept from the garbage collector, which would close the parent's files
-
-
-def _begin_anew_after_fork() -> None:
-    """A forked child must neither use nor close its parent's connections, and holds none of its slots.
-
-    Source: https://sqlite.org/howtocorrupt.html, section 2.6
-    """
-    for ledger in _ledgers:
-        _of_parent.append(dict(vars(ledger)))
-        ledger._begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_after_fork)

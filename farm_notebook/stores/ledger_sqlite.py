@@ -16,8 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from farm_notebook.stores.database import is_busy
-from farm_notebook.stores.file import is_damage
+from farm_notebook.stores.file import is_busy, is_damage
 from farm_notebook.stores.ledger import Refusal, Reservation
 from farm_notebook.stores.ledger_file import LedgerFile
 from farm_notebook.stores.ledger_shared import SharedLedger

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import struct
 import time
-import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import FarmError
 from farm_notebook.stores.base import Store, StoreStats
+from farm_notebook.stores.fork import ForkSafe
 from farm_notebook.stores.redis_client import RedisClient
 
 if TYPE_CHECKING:
@@ -40,10 +39,9 @@ LONGEST_TTL_S = 100 * 365 * 86_400.0
 
 _HEAD = struct.Struct(">d")  # seconds since 1970 when the value was put; it follows
 _log = logging.getLogger("farm_notebook")
-_stores: weakref.WeakSet[RedisStore] = weakref.WeakSet()
 
 
-class RedisStore(Store):
+class RedisStore(ForkSafe, Store):
     """A store in a Redis server; see ``Store``. The client is closed by whoever made it.
 
     Args:
@@ -60,8 +58,7 @@ class RedisStore(Store):
         self._all = f"{client.prefix}answer:"
         self._uses_name = f"{client.prefix}answers-used"
         self._told: set[type[Exception]] = set()
-        self._begin()
-        _stores.add(self)
+        super().__init__()
 
     def _begin(self) -> None:
         self._unusable_until = self._unwritable_until = 0.0
@@ -266,13 +263,3 @@ async def _done(pipeline: Pipeline) -> list[Any]:
         if isinstance(answer, Exception):
             raise answer
     return answers
-
-
-def _begin_anew_after_fork() -> None:
-    """What a parent has still to write is not its forked child's to write."""
-    for store in _stores:
-        store._begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_after_fork)

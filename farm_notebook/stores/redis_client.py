@@ -7,7 +7,6 @@ the server is first asked.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,8 @@ from urllib.parse import urlsplit
 
 from farm_notebook.config import RedisConfig
 from farm_notebook.errors import ConfigError, MissingExtraError
+from farm_notebook.stores.background import in_thread
+from farm_notebook.stores.fork import ForkSafe
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -34,10 +35,8 @@ _NONSENSE = (TypeError, ValueError, LookupError, AttributeError)  # what redis r
 
 T = TypeVar("T")
 
-_clients: weakref.WeakSet[RedisClient] = weakref.WeakSet()
 
-
-class RedisClient:
+class RedisClient(ForkSafe):
     """One server for all who share this object. Nothing is opened until it is used; each event loop has
     connections of its own.
 
@@ -69,8 +68,7 @@ class RedisClient:
         self._credentials = _Credentials(config.username or "", password)
         self._timeout_s = timeout_s
         self._clock = clock
-        self._begin()
-        _clients.add(self)
+        super().__init__()
 
     def __repr__(self) -> str:
         return f"RedisClient({self.location!r})"
@@ -83,6 +81,9 @@ class RedisClient:
     def _begin(self) -> None:
         self._by_loop = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, "Redis"]()
         self._rest()
+
+    def _of_process(self) -> object:
+        return list(self._by_loop.values())  # which a loop that is gone would take with it
 
     def _rest(self) -> None:
         self._problem = ""
@@ -190,7 +191,7 @@ class _Credentials:
 
     async def get_credentials_async(self) -> tuple[str, ...]:
         """The arguments of ``AUTH``; none where nothing is configured."""
-        self._last = await _in_thread(self._password)
+        self._last = await in_thread(self._password)
         if self._username:
             return self._username, self._last
         return (self._last,) if self._last else ()
@@ -209,13 +210,6 @@ async def _introduced(connection: AbstractConnection) -> None:
         raise
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
-    try:
-        return await asyncio.to_thread(work)
-    except RuntimeError:  # the interpreter is on its way out and starts no threads any more
-        return work()
-
-
 _exceptions: Any = None
 
 
@@ -228,24 +222,10 @@ async def _errors() -> Any:
     global _exceptions
     if _exceptions is None:
         try:
-            await _in_thread(lambda: import_module("redis.asyncio"))
+            await in_thread(lambda: import_module("redis.asyncio"))
             _exceptions = import_module("redis.exceptions")
         except ImportError as error:
             raise MissingExtraError(
                 f'Redis needs the redis package ({error}). Run: pip install "farm-notebook[redis]"'
             ) from error
     return _exceptions
-
-
-_of_parent: list[object] = []  # kept from the garbage collector, which would close the parent's connections
-
-
-def _begin_anew_after_fork() -> None:
-    """A forked child must not use its parent's connections."""
-    for client in _clients:
-        _of_parent.extend(client._by_loop.values())
-        client._begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_after_fork)

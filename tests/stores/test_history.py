@@ -529,9 +529,9 @@ async def test_a_full_disk_costs_entries_and_nothing_else(
 ) -> None:
     history.record(record(answer="before"))
     await history.calls()
-    assert history._file is not None
-    (pages,) = history._file._writer.execute("PRAGMA page_count").fetchone()
-    history._file._writer.execute(f"PRAGMA max_page_count = {pages}")
+    assert history._keeper.file is not None
+    (pages,) = history._keeper.file._writer.execute("PRAGMA page_count").fetchone()
+    history._keeper.file._writer.execute(f"PRAGMA max_page_count = {pages}")
     history.record(record(answer="y" * 1_000_000))
     history._write_pending()
     assert "full" in caplog.text
@@ -562,8 +562,8 @@ async def test_a_file_that_is_damaged_under_way_is_replaced(
     for number in range(200):
         history.record(record(f"question {number} {'x' * 500}", answer=f"answer {number}"))
     await history.calls()
-    assert history._file is not None
-    history._file._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert history._keeper.file is not None
+    history._keeper.file._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = history.path.stat().st_size
     with history.path.open("r+b") as file:
         file.seek(4096)

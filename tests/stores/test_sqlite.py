@@ -24,7 +24,7 @@ import store_programs as programs
 from store_contract import HOUR_S, Clock, StoreContract
 from store_programs import is_value_of, value_of
 
-from farm_notebook.stores import database as database_module
+from farm_notebook.stores import file as file_module
 from farm_notebook.stores.sqlite import SQLiteStore
 
 BIG = 50_000_000
@@ -355,7 +355,7 @@ def test_a_full_disk_is_told_of_once_and_what_is_on_it_stays(small_disk: Path) -
 async def test_a_file_that_another_process_holds_can_be_read_and_costs_no_answer(
     open_store: Open, path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(file_module, "BUSY_TIMEOUT_S", 0.05)
     store = open_store()
     store.put("a", b"one")
     await store.stats()
