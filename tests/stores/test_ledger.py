@@ -404,7 +404,7 @@ async def compare(script: list[Ask | Settle | Wait], clock: Clock, ledger: Ledge
 
 
 @pytest.mark.parametrize("kind", KIND)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=steps)
 def test_it_counts_as_the_plainest_one(
     kind: str, script: list[Ask | Settle | Wait], request: pytest.FixtureRequest
