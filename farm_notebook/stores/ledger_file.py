@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import psutil
 
-from farm_notebook.stores.file import SQLiteFile
+from farm_notebook.stores.file import SQLiteFile, is_busy
 from farm_notebook.stores.ledger import WINDOW_S, Claim, Refusal, Reservation, until_room
 from farm_notebook.stores.ledger_shared import Debt
 
@@ -100,10 +101,14 @@ class LedgerFile(SQLiteFile):
             return self._sum(scope) + self._held(scope)
 
     def tidy(self, now: float) -> None:
-        """Drop the sums of days long past."""
-        with self._transaction():
-            self._writer.execute(_DROP_SHARES, (now - KEPT_S,))
-            self._writer.execute(_DROP_SUMS, (now - KEPT_S,))
+        """Drop the sums of days long past; where another process writes, the next who opens it does."""
+        try:
+            with self._transaction():
+                self._writer.execute(_DROP_SHARES, (now - KEPT_S,))
+                self._writer.execute(_DROP_SUMS, (now - KEPT_S,))
+        except sqlite3.Error as error:
+            if not is_busy(error):
+                raise
 
     def _make_tables(self) -> None:
         for table in _TABLES:
