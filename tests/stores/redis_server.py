@@ -14,10 +14,16 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["RedisServer", "listening"]
+from farm_notebook.stores.redis_client import RedisClient
 
+__all__ = ["PATIENT_S", "Clients", "RedisServer", "listening"]
+
+PATIENT_S = 30.0  # on a busy machine anything may take long
 START_S = 30.0
 STOP_S = 30.0
+
+Clients = Callable[..., RedisClient]
+"""Makes a client of an address, which is closed when the test ends."""
 
 
 class RedisServer:

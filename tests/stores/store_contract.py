@@ -23,8 +23,8 @@ Open = Callable[..., Store]
 class Clock:
     """Seconds since 1970, moved by hand."""
 
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now

@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from store_checks import assert_whole
+from store_contract import Clock
 
 from farm_notebook.stores.calls import Call, CallRecord, Turn, UsageRow
 from farm_notebook.stores.history import GATHER_S, History
@@ -29,19 +31,9 @@ DAY_S = 86_400.0
 NOON = 1_700_000_000.0 - 1_700_000_000.0 % DAY_S + DAY_S / 2  # in UTC, and so on one day in most of the world
 
 
-class Clock:
-    """A clock that is moved by hand, in seconds since 1970."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture
@@ -644,8 +636,8 @@ def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_file(tmp_path: 
     assert process.stdout.readline() == "under way\n"
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=100)
+    assert_whole(path)
     database = sqlite3.connect(path)
-    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     loose = (
         "SELECT count(*) FROM calls "
         "WHERE answer NOT IN (SELECT id FROM texts) OR turn NOT IN (SELECT id FROM turns)"

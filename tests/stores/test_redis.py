@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import store_programs as programs
-from redis_server import RedisServer, listening
+from redis_server import PATIENT_S, Clients, RedisServer, listening
+from store_checks import is_true_in_fork, warnings_of
 from store_contract import HOUR_S, Clock, StoreContract
 
-from farm_notebook.config import RedisConfig
 from farm_notebook.errors import MissingExtraError
 from farm_notebook.pipeline.cache import cache
 from farm_notebook.stores import redis_client
@@ -27,24 +25,7 @@ from farm_notebook.stores.redis import LARGEST_BYTES, RedisStore
 from farm_notebook.stores.redis_client import RedisClient
 from farm_notebook.types import ChatMessage, ChatRequest, Event, Finished, ModelRef, Started, TextDelta, Usage
 
-PATIENT_S = 30.0  # on a busy machine anything may take long
-
 Open = Callable[..., RedisStore]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """One that a test may stop."""
-    server = RedisServer(tmp_path)
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -53,21 +34,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def clients() -> AsyncIterator[Callable[..., RedisClient]]:
-    """A function that makes a client; all are closed in the end."""
-    made: list[RedisClient] = []
-
-    def make(url: str, *, prefix: str = "farm:", timeout_s: float = PATIENT_S, **options: Any) -> RedisClient:
-        made.append(RedisClient(RedisConfig(url=url, prefix=prefix), timeout_s=timeout_s, **options))
-        return made[-1]
-
-    yield make
-    for client in made:
-        await client.aclose()
-
-
-@pytest.fixture
-async def client(server: RedisServer, clients: Callable[..., RedisClient]) -> RedisClient:
+async def client(server: RedisServer, clients: Clients) -> RedisClient:
     """On the module's server, with a prefix of the test's own."""
     return clients(server.url, prefix=f"{uuid.uuid4()}:")
 
@@ -85,10 +52,6 @@ async def open_store(client: RedisClient, clock: Clock) -> AsyncIterator[Open]:
     for store in stores:
         await store.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 class TestContract(StoreContract):
@@ -121,9 +84,7 @@ async def test_the_size_is_the_servers_own_business(open_store: Open, server: Re
     assert (stats.max_bytes, stats.location) == (None, server.url)
 
 
-async def test_clearing_touches_no_other_key(
-    server: RedisServer, clients: Callable[..., RedisClient], clock: Clock
-) -> None:
+async def test_clearing_touches_no_other_key(server: RedisServer, clients: Clients, clock: Clock) -> None:
     client = clients(server.url, prefix="team*[a]:")
     others = ["teamX[a]:answer:1:a", "team*a:answer:1:a", "team*[a]:ledger", "elsewhere"]
     store = RedisStore(client, ttl_s=HOUR_S, clock=clock)
@@ -177,7 +138,7 @@ async def test_a_put_from_a_thread_is_written_in_the_end(open_store: Open) -> No
 
 
 async def test_a_server_that_is_away_is_told_of_once_and_costs_nothing(
-    clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture
+    clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = RedisStore(clients("redis://127.0.0.1:1/0"), ttl_s=HOUR_S)
     for _ in range(5):
@@ -194,7 +155,7 @@ async def test_a_server_that_is_away_is_told_of_once_and_costs_nothing(
         await store.clear()
 
 
-async def test_nothing_is_gathered_for_a_server_that_is_away(clients: Callable[..., RedisClient]) -> None:
+async def test_nothing_is_gathered_for_a_server_that_is_away(clients: Clients) -> None:
     store = RedisStore(clients("redis://127.0.0.1:1/0", clock=lambda: 1.0), ttl_s=HOUR_S)
     for number in range(1000):
         store.put(f"key{number}", b"x" * 1000)
@@ -205,7 +166,7 @@ async def test_nothing_is_gathered_for_a_server_that_is_away(clients: Callable[.
 
 
 async def test_it_keeps_answers_again_when_the_server_is_back(
-    own_server: RedisServer, clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture
+    own_server: RedisServer, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = Clock()
     store = RedisStore(clients(own_server.url, clock=now), ttl_s=HOUR_S)
@@ -221,7 +182,7 @@ async def test_it_keeps_answers_again_when_the_server_is_back(
 
 
 async def test_a_server_that_does_not_answer_is_waited_for_once(
-    own_server: RedisServer, clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture
+    own_server: RedisServer, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     now, patient = Clock(), RedisStore(clients(own_server.url), ttl_s=HOUR_S)
     patient.put("a", b"one")
@@ -243,7 +204,7 @@ async def test_a_server_that_does_not_answer_is_waited_for_once(
 
 
 async def test_a_full_server_is_told_of_once_and_what_is_in_it_is_given(
-    own_server: RedisServer, clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture
+    own_server: RedisServer, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = clients(own_server.url)
     store = RedisStore(client, ttl_s=HOUR_S)
@@ -270,7 +231,7 @@ async def test_a_full_server_is_told_of_once_and_what_is_in_it_is_given(
     [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$abc\r\n", b":1\r\n", b"*1\r\n:5\r\n", b"*0\r\n", b"\xff"],
 )
 async def test_a_server_that_is_no_redis_is_told_of_once_and_costs_no_answer(
-    nonsense: bytes, clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture
+    nonsense: bytes, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = Clock()
 
@@ -289,7 +250,7 @@ async def test_a_server_that_is_no_redis_is_told_of_once_and_costs_no_answer(
 
 
 async def test_a_missing_package_is_told_of_once(
-    clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    clients: Clients, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = RedisStore(clients("redis://127.0.0.1:1/0"), ttl_s=HOUR_S)
     monkeypatch.setattr(redis_client, "_exceptions", None)
@@ -317,7 +278,7 @@ async def answer_of(request: ChatRequest) -> AsyncGenerator[Event, None]:
 
 @pytest.mark.slow
 async def test_a_restart_under_load_costs_no_answer_and_is_told_of_once(
-    own_server: RedisServer, clients: Callable[..., RedisClient], caplog: pytest.LogCaptureFixture
+    own_server: RedisServer, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = clients(own_server.url)
     store = RedisStore(client, ttl_s=HOUR_S)
@@ -409,21 +370,15 @@ async def test_a_forked_child_leaves_its_parents_answers_to_its_parent(open_stor
     store.put("a", b"one")
     await store.stats()
     store.put("b", b"of the parent")
-    child = os.fork()
-    if child == 0:
-        with suppress(BaseException):
 
-            async def use() -> bool:
-                is_pending = bool(store._pending)
-                found = await store.get("a")
-                store.put("c", b"of the child")
-                await store.aclose()
-                await store._client.aclose()
-                return found == b"one" and not is_pending
+    async def use() -> bool:
+        is_pending = bool(store._pending)
+        found = await store.get("a")
+        store.put("c", b"of the child")
+        await store.aclose()
+        await store._client.aclose()
+        return found == b"one" and not is_pending
 
-            os._exit(0 if asyncio.Runner().run(use()) else 1)
-        os._exit(2)
-    _, status = await asyncio.to_thread(os.waitpid, child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert await is_true_in_fork(use)
     await store.aclose()
     assert [await store.get(key) for key in "abc"] == [b"one", b"of the parent", b"of the child"]

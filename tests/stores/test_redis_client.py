@@ -10,63 +10,21 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis_server import RedisServer, listening
+from redis_server import PATIENT_S, Clients, RedisServer, listening
+from store_checks import is_true_in_fork
+from store_contract import Clock
 
 from farm_notebook.config import RedisConfig
 from farm_notebook.errors import ConfigError, MissingExtraError
 from farm_notebook.stores import redis_client
 from farm_notebook.stores.redis_client import LONGEST_PAUSE_S, RedisClient
 
-PATIENT_S = 30.0  # on a busy machine anything may take long
 PASSWORD = "sesame-7319"
-
-Make = Callable[..., RedisClient]
-
-
-class Clock:
-    """Seconds, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """One that a test may stop."""
-    server = RedisServer(tmp_path)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    """A function that makes a client; all are closed in the end."""
-    made: list[RedisClient] = []
-
-    def client(url: str, password: Callable[[], str] = str, **options: Any) -> RedisClient:
-        config = RedisConfig(url=url, username=options.pop("username", None), prefix="test:")
-        made.append(RedisClient(config, password, **({"timeout_s": PATIENT_S} | options)))
-        return made[-1]
-
-    yield client
-    for each in made:
-        await each.aclose()
 
 
 async def ping(client: RedisClient) -> bool:
@@ -86,12 +44,12 @@ def test_importing_it_does_not_import_redis() -> None:
     assert done.stdout == "False\n"
 
 
-async def test_making_one_connects_to_nothing(make: Make) -> None:
+async def test_making_one_connects_to_nothing(clients: Clients) -> None:
     async def silence(_told: bytes) -> bytes:
         return b""
 
     async with listening(silence) as (url, heard):
-        make(url)
+        clients(url)
         await asyncio.sleep(0.05)
         assert heard == []
 
@@ -101,12 +59,12 @@ def test_without_an_address_there_is_nothing_to_make() -> None:
         RedisClient(RedisConfig())
 
 
-async def test_a_missing_package_names_the_extra(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_package_names_the_extra(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_client, "_exceptions", None)
     monkeypatch.delitem(sys.modules, "redis.asyncio", raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(MissingExtraError, match=r'pip install "farm-notebook\[redis\]"'):
-        await ping(make("redis://127.0.0.1:1/0"))
+        await ping(clients("redis://127.0.0.1:1/0"))
 
 
 def test_the_first_use_may_be_by_many_at_once(server: RedisServer) -> None:
@@ -126,13 +84,13 @@ asyncio.run(main())
     assert (done.stdout, done.returncode) == (f"{[True] * 5}\n", 0), done.stderr
 
 
-async def test_a_parameter_of_the_address_that_means_nothing_is_named(make: Make) -> None:
+async def test_a_parameter_of_the_address_that_means_nothing_is_named(clients: Clients) -> None:
     with pytest.raises(ConfigError, match=r"redis\.url.*bogus"):
-        await ping(make("redis://127.0.0.1:1/0?bogus=1"))
+        await ping(clients("redis://127.0.0.1:1/0?bogus=1"))
 
 
-async def test_the_address_chooses_the_database(server: RedisServer, make: Make) -> None:
-    first, other = make(server.url), make(server.url.replace("/0", "/3"))
+async def test_the_address_chooses_the_database(server: RedisServer, clients: Clients) -> None:
+    first, other = clients(server.url), clients(server.url.replace("/0", "/3"))
     await first.run(lambda redis: redis.set("test:a", b"one"))
     assert await first.run(lambda redis: redis.get("test:a")) == b"one"
     assert await other.run(lambda redis: redis.get("test:a")) is None
@@ -141,14 +99,14 @@ async def test_the_address_chooses_the_database(server: RedisServer, make: Make)
 # A server that is away
 
 
-async def test_a_server_that_is_away_is_left_alone_longer_and_longer(make: Make) -> None:
+async def test_a_server_that_is_away_is_left_alone_longer_and_longer(clients: Clients) -> None:
     clock = Clock()
 
     async def hang_up(_told: bytes) -> bytes:
         raise ConnectionResetError
 
     async with listening(hang_up) as (url, connections):
-        client = make(url, clock=clock)
+        client = clients(url, clock=clock)
         pauses = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
         for pause_s in pauses:
             before = len(connections)
@@ -166,7 +124,7 @@ async def test_a_server_that_is_away_is_left_alone_longer_and_longer(make: Make)
         assert max(pauses) == LONGEST_PAUSE_S
 
 
-async def test_a_server_that_takes_long_to_fail_is_left_alone_so_much_longer(make: Make) -> None:
+async def test_a_server_that_takes_long_to_fail_is_left_alone_so_much_longer(clients: Clients) -> None:
     clock = Clock()
 
     async def take_your_time(_told: bytes) -> bytes:
@@ -175,7 +133,7 @@ async def test_a_server_that_takes_long_to_fail_is_left_alone_so_much_longer(mak
         return b""
 
     async with listening(take_your_time) as (url, _):
-        client = make(url, clock=clock, timeout_s=0.1)
+        client = clients(url, clock=clock, timeout_s=0.1)
         with pytest.raises(ConnectionError, match=r"no answer within 0\.1 s"):
             await ping(client)
         clock.now += 14.9
@@ -184,7 +142,7 @@ async def test_a_server_that_takes_long_to_fail_is_left_alone_so_much_longer(mak
         assert not client.is_away
 
 
-async def test_while_one_looks_whether_it_is_back_the_others_do_not_wait(make: Make) -> None:
+async def test_while_one_looks_whether_it_is_back_the_others_do_not_wait(clients: Clients) -> None:
     clock, is_up, is_asked, may_answer = Clock(), asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def answer(_told: bytes) -> bytes:
@@ -195,7 +153,7 @@ async def test_while_one_looks_whether_it_is_back_the_others_do_not_wait(make: M
         return b"+PONG\r\n"
 
     async with listening(answer) as (url, _):
-        client = make(url, clock=clock)
+        client = clients(url, clock=clock)
         with pytest.raises(ConnectionError):
             await ping(client)
         is_up.set()
@@ -209,9 +167,9 @@ async def test_while_one_looks_whether_it_is_back_the_others_do_not_wait(make: M
         assert await ping(client) is True
 
 
-async def test_it_is_back_when_the_server_is(own_server: RedisServer, make: Make) -> None:
+async def test_it_is_back_when_the_server_is(own_server: RedisServer, clients: Clients) -> None:
     clock = Clock()
-    client = make(own_server.url, clock=clock)
+    client = clients(own_server.url, clock=clock)
     assert await ping(client)
     own_server.stop()
     for _ in range(3):
@@ -228,38 +186,40 @@ async def test_it_is_back_when_the_server_is(own_server: RedisServer, make: Make
     assert await ping(client), "it begins with short pauses again"
 
 
-async def test_a_restart_between_two_uses_is_not_noticed(own_server: RedisServer, make: Make) -> None:
-    client = make(own_server.url)
+async def test_a_restart_between_two_uses_is_not_noticed(own_server: RedisServer, clients: Clients) -> None:
+    client = clients(own_server.url)
     for _ in range(3):
         assert await asyncio.gather(*[ping(client) for _ in range(10)]) == [True] * 10
         own_server.restart()
     assert not client.is_away
 
 
-async def test_those_that_fail_together_count_once(make: Make) -> None:
+async def test_those_that_fail_together_count_once(clients: Clients) -> None:
     clock = Clock()
-    client = make("redis://127.0.0.1:1/0", clock=clock)
+    client = clients("redis://127.0.0.1:1/0", clock=clock)
     failed = await asyncio.gather(*[ping(client) for _ in range(20)], return_exceptions=True)
     assert {type(error) for error in failed} == {ConnectionError}
     clock.now += 1.01
     assert not client.is_away
 
 
-async def test_what_a_server_refuses_is_an_error_and_no_outage(server: RedisServer, make: Make) -> None:
-    client = make(server.url)
+async def test_what_a_server_refuses_is_an_error_and_no_outage(server: RedisServer, clients: Clients) -> None:
+    client = clients(server.url)
     with pytest.raises(OSError, match="unknown command") as caught:
         await client.run(lambda redis: redis.execute_command("NONSENSE"))
     assert not isinstance(caught.value, ConnectionError)
     assert await ping(client)
 
 
-async def test_more_uses_than_connections_wait_for_each_other(server: RedisServer, make: Make) -> None:
-    client = make(server.url)
+async def test_more_uses_than_connections_wait_for_each_other(server: RedisServer, clients: Clients) -> None:
+    client = clients(server.url)
     assert await asyncio.gather(*[ping(client) for _ in range(300)]) == [True] * 300
 
 
-async def test_whoever_is_cancelled_nobody_gets_anothers_answer(server: RedisServer, make: Make) -> None:
-    client, chance = make(server.url), random.Random(1)
+async def test_whoever_is_cancelled_nobody_gets_anothers_answer(
+    server: RedisServer, clients: Clients
+) -> None:
+    client, chance = clients(server.url), random.Random(1)
     for number in range(50):
         await client.run(lambda redis, number=number: redis.set(f"test:{number}", b"%d" % number))  # type: ignore[misc]
 
@@ -278,7 +238,7 @@ async def test_whoever_is_cancelled_nobody_gets_anothers_answer(server: RedisSer
 
 
 async def test_who_is_cancelled_while_it_connects_leaves_no_connection_to_another_database(
-    server: RedisServer, make: Make
+    server: RedisServer, clients: Clients
 ) -> None:
     is_asked, may_tell = threading.Event(), threading.Event()
 
@@ -287,14 +247,14 @@ async def test_who_is_cancelled_while_it_connects_leaves_no_connection_to_anothe
         may_tell.wait(PATIENT_S)
         return ""
 
-    client = make(server.url.replace("/0", "/5"), password)
+    client = clients(server.url.replace("/0", "/5"), password)
     connecting = asyncio.create_task(client.run(lambda redis: redis.set("test:where", b"not here")))
     await asyncio.to_thread(is_asked.wait, PATIENT_S)
     connecting.cancel()
     await asyncio.wait([connecting])
     may_tell.set()
     await client.run(lambda redis: redis.set("test:where", b"here"))
-    assert await make(server.url).run(lambda redis: redis.get("test:where")) is None
+    assert await clients(server.url).run(lambda redis: redis.get("test:where")) is None
     assert await client.run(lambda redis: redis.get("test:where")) == b"here"
 
 
@@ -309,7 +269,9 @@ def locked_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.stop()
 
 
-async def test_the_password_is_asked_for_at_each_connecting(locked_server: RedisServer, make: Make) -> None:
+async def test_the_password_is_asked_for_at_each_connecting(
+    locked_server: RedisServer, clients: Clients
+) -> None:
     asked: list[str] = []
     passwords = {"now": PASSWORD}
 
@@ -317,7 +279,7 @@ async def test_the_password_is_asked_for_at_each_connecting(locked_server: Redis
         asked.append(passwords["now"])
         return passwords["now"]
 
-    client = make(locked_server.url, password)
+    client = clients(locked_server.url, password)
     assert await ping(client)
     assert await ping(client)
     assert asked == [PASSWORD]
@@ -328,22 +290,22 @@ async def test_the_password_is_asked_for_at_each_connecting(locked_server: Redis
     assert asked == [PASSWORD, "another"]
 
 
-async def test_a_user_of_the_access_control_is_let_in(server: RedisServer, make: Make) -> None:
-    await make(server.url).run(
+async def test_a_user_of_the_access_control_is_let_in(server: RedisServer, clients: Clients) -> None:
+    await clients(server.url).run(
         lambda redis: redis.execute_command("ACL", "SETUSER", "ann", "on", f">{PASSWORD}", "~test:*", "+@all")
     )
     assert (
-        await make(server.url, lambda: PASSWORD, username="ann").run(lambda redis: redis.acl_whoami())
+        await clients(server.url, lambda: PASSWORD, username="ann").run(lambda redis: redis.acl_whoami())
         == "ann"
     )
 
 
 @pytest.mark.parametrize("password", ["", "wrong-4242"])
 async def test_who_is_not_let_in_is_told_so_without_the_password(
-    password: str, locked_server: RedisServer, make: Make, caplog: pytest.LogCaptureFixture
+    password: str, locked_server: RedisServer, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    client = make(locked_server.url, lambda: password)
+    client = clients(locked_server.url, lambda: password)
     with pytest.raises(ConnectionError, match=r"WRONGPASS|invalid|Authentication") as caught:
         await ping(client)
     told = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(client) + str(vars(client))
@@ -352,7 +314,7 @@ async def test_who_is_not_let_in_is_told_so_without_the_password(
 
 
 async def test_a_server_that_repeats_the_password_is_not_quoted(
-    make: Make, caplog: pytest.LogCaptureFixture
+    clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
@@ -360,7 +322,7 @@ async def test_a_server_that_repeats_the_password_is_not_quoted(
         return b"-ERR unknown command 'AUTH', with args beginning with: '%s'\r\n" % PASSWORD.encode()
 
     async with listening(parrot) as (url, heard):
-        client = make(url, lambda: PASSWORD)
+        client = clients(url, lambda: PASSWORD)
         with pytest.raises(OSError, match="unknown command 'AUTH'") as caught:
             await ping(client)
         assert PASSWORD.encode() in heard[0], "or this test sees nothing"
@@ -408,16 +370,13 @@ def test_each_event_loop_has_connections_of_its_own(server: RedisServer) -> None
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 async def test_a_forked_child_connects_anew_and_leaves_its_parents_alone(
-    server: RedisServer, make: Make
+    server: RedisServer, clients: Clients
 ) -> None:
-    client = make(server.url)
+    client = clients(server.url)
     mine = await client.run(lambda redis: redis.client_id())
-    child = os.fork()
-    if child == 0:
-        with suppress(BaseException):
-            its = asyncio.Runner().run(client.run(lambda redis: redis.client_id()))
-            os._exit(0 if its != mine else 1)
-        os._exit(2)
-    _, status = await asyncio.to_thread(os.waitpid, child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+
+    async def is_another() -> bool:
+        return await client.run(lambda redis: redis.client_id()) != mine
+
+    assert await is_true_in_fork(is_another)
     assert await client.run(lambda redis: redis.client_id()) == mine

@@ -17,18 +17,11 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def team(server: RedisServer, tmp_path: Path) -> Iterator[list[Farm]]:
+def team(own_server: RedisServer, tmp_path: Path) -> Iterator[list[Farm]]:
     """Two machines: farms with folders of their own and one server."""
     settings: dict[str, Any] = {
         "model": "scripted:sample-5",
-        "redis": {"url": server.url},
+        "redis": {"url": own_server.url},
         "cache": {"enabled": True},
         "retry": {"attempts": 1},
         "limits": {"requests_per_minute": 3, "longest_wait_s": 0},
@@ -66,11 +59,11 @@ def test_what_one_spent_is_spent(team: list[Farm]) -> None:
 
 
 def test_without_the_server_each_goes_on_by_itself(
-    team: list[Farm], server: RedisServer, caplog: pytest.LogCaptureFixture
+    team: list[Farm], own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     ada, bob = team
     ada.chat("hello", max_tokens=5)
-    server.kill()
+    own_server.kill()
     with caplog.at_level(logging.WARNING, "farm_notebook"):
         for number in range(2):
             assert ada.chat(f"hello {number}", max_tokens=5, temperature=0).text

@@ -5,22 +5,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import random
-import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import store_programs as programs
+from store_checks import assert_whole, is_true_in_fork, outcome_of, warnings_of
 from store_contract import HOUR_S, Clock, StoreContract
 from store_programs import is_value_of, value_of
 
@@ -58,16 +57,8 @@ async def open_store(path: Path, clock: Clock) -> AsyncIterator[Open]:
     assert not [thread for thread in threading.enumerate() if thread.name == "farm-cache"]
 
 
-def run_program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(name, *arguments), capture_output=True, text=True, timeout=120, check=False)
-
-
 def command(name: str, *arguments: object) -> list[str]:
     return [sys.executable, programs.__file__, name, *map(str, arguments)]
-
-
-def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 class TestContract(StoreContract):
@@ -298,30 +289,25 @@ async def test_a_store_that_cannot_be_used_is_left_alone_for_a_while(
 
 
 @pytest.mark.parametrize("is_filled", [False, True])
-async def test_a_folder_that_may_only_be_read_is_told_of_once(is_filled: bool) -> None:
-    folder = Path("/tmp") / f"farm-read-only-{os.getpid()}"  # others may not look into pytest's own
-    folder.mkdir()
-    try:
-        if is_filled:
-            store = programs.store_at(str(folder / "answers.sqlite"))
-            store.put("key", b"one")
-            await store.aclose()
-            for file in folder.iterdir():
-                file.chmod(0o444)
-        folder.chmod(0o555)
-        done = run_program("try_in_vain", folder / "answers.sqlite")
-        assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
-        assert len(done.stderr.splitlines()) == 1
-        assert "cannot be used" in done.stderr
-        assert "answers.sqlite" in done.stderr
-    finally:
-        folder.chmod(0o755)
-        shutil.rmtree(folder)
+async def test_a_folder_that_may_only_be_read_is_told_of_once(is_filled: bool, visible_folder: Path) -> None:
+    path = visible_folder / "answers.sqlite"
+    if is_filled:
+        store = programs.store_at(str(path))
+        store.put("key", b"one")
+        await store.aclose()
+        for file in visible_folder.iterdir():
+            file.chmod(0o444)
+    visible_folder.chmod(0o555)
+    done = outcome_of(command("try_in_vain", path))
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot be used" in done.stderr
+    assert "answers.sqlite" in done.stderr
 
 
 def full_afterwards(path: Path, limit_bytes: int) -> None:
     """Fill the disk below a path; what was written before is there, and it is told of once."""
-    done = run_program("fill_up", path, limit_bytes)
+    done = outcome_of(command("fill_up", path, limit_bytes))
     assert done.returncode == 0, done.stderr
     assert 10 <= int(done.stdout) < 100
     assert len(done.stderr.splitlines()) == 1
@@ -331,20 +317,6 @@ def full_afterwards(path: Path, limit_bytes: int) -> None:
 def test_a_file_that_may_not_grow_is_told_of_once_and_what_is_in_it_stays(path: Path) -> None:
     full_afterwards(path, 300_000)
     integrity(path)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 400 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a disk can only be mounted by root, and not in every container")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 def test_a_full_disk_is_told_of_once_and_what_is_on_it_stays(small_disk: Path) -> None:
@@ -375,8 +347,8 @@ async def test_a_file_that_another_process_holds_can_be_read_and_costs_no_answer
 
 
 def integrity(path: Path) -> None:
+    assert_whole(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         for key, value in connection.execute("SELECT key, value FROM answers"):
             assert is_value_of(key, value)
 
@@ -445,21 +417,14 @@ async def test_a_forked_child_opens_the_file_anew_and_leaves_its_parents_alone(o
     store = open_store()
     store.put("a", b"one")
     await store.stats()
-    child = os.fork()
-    if child == 0:
-        try:
 
-            async def use() -> bool:
-                found = await store.get("a")
-                store.put("b", b"two")
-                await store.aclose()
-                return found == b"one"
+    async def use() -> bool:
+        found = await store.get("a")
+        store.put("b", b"two")
+        await store.aclose()
+        return found == b"one"
 
-            os._exit(0 if asyncio.Runner().run(use()) else 1)
-        finally:
-            os._exit(2)
-    _, status = await asyncio.to_thread(os.waitpid, child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert await is_true_in_fork(use)
     assert await store.get("a") == b"one"
     assert await store.get("b") == b"two"
     store.put("c", b"three")
