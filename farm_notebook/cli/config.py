@@ -15,7 +15,7 @@ from farm_notebook.config import files
 from farm_notebook.config.importing import import_file
 from farm_notebook.config.javascript import PROGRAMS, find_node
 from farm_notebook.config.layers import gather
-from farm_notebook.config.load import find_problems, find_warnings
+from farm_notebook.config.load import find_problems, find_warnings, load_config
 from farm_notebook.config.problems import near
 from farm_notebook.config.provenance import SettingOrigin, explain_settings
 from farm_notebook.config.secrets import forget_in_keyring, keep_in_keyring
@@ -23,6 +23,7 @@ from farm_notebook.config.template import template
 from farm_notebook.config.toml import as_document, as_toml
 from farm_notebook.config.values import as_variable
 from farm_notebook.errors import ConfigError, InvalidRequestError
+from farm_notebook.router.dead_ends import find_dead_ends
 
 __all__ = ["check", "import_config", "init", "set_key", "show", "show_paths"]
 
@@ -67,10 +68,15 @@ def check() -> bool:
     Returns:
         Whether everything is valid.
     """
-    problems = find_problems()
+    problems, warnings = find_problems(), find_warnings()
+    if not problems:
+        places = {origin.key: origin.place for origin in explain_settings()}
+        for found in find_dead_ends(load_config()):
+            told = problems if found.is_certain else warnings
+            told.append(f"{places.get(found.key) or found.key}: {found.text}")
     for problem in problems:
         emit(f"error: {problem}", end="\n")
-    for warning in find_warnings():
+    for warning in warnings:
         emit(f"warning: {warning}", end="\n")
     if not problems:
         emit("The settings are valid.", end="\n")

@@ -14,7 +14,7 @@ from farm_notebook.providers import disabled_provider, is_enabled, is_provider, 
 from farm_notebook.router.hints import alias_hint, briefly
 from farm_notebook.types import Balance, Capability, Deployment, ModelRef, Route
 
-__all__ = ["Resolution", "is_dynamic", "look_up", "resolve"]
+__all__ = ["Resolution", "is_dynamic", "is_known", "look_up", "resolve"]
 
 _SEPARATOR = re.compile(r"[:/]")
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
@@ -57,6 +57,15 @@ class _Meaning(NamedTuple):
 def is_dynamic(ref: ModelRef) -> bool:
     """Whether only the moment can tell which model this is: any, any of a provider, or any provider's."""
     return AUTO in (ref.provider, ref.model)
+
+
+def is_known(name: str, config: FarmConfig) -> bool:
+    """Whether a name says itself where it leads, and is not just taken for a model of the default provider.
+
+    Raises:
+        FarmError: An alias of that name leads nowhere.
+    """
+    return _known(name.strip(), config, ()) is not None
 
 
 def resolve(name: str | None, config: FarmConfig) -> ModelRef:

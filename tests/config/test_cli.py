@@ -117,6 +117,16 @@ def test_check_says_all_that_is_wrong_and_ends_with_2(project: Path, user_file: 
     assert problems[-1] == f"warning: {project / '.env'}: FARM_MODLE sets nothing. Did you mean FARM_MODEL?"
 
 
+def test_check_follows_the_names_that_stand_in_the_settings(project: Path) -> None:
+    path = project / "farm.toml"
+    path.write_text('[aliases]\na = "b"\nb = "a"\nfast = "olama:llama3.2"\n')
+    outcome = farm("check")
+    circle, mistyped = outcome.out.splitlines()
+    assert outcome.code == 2
+    assert circle.startswith(f"error: {path}: aliases.a.model: Aliases go round in a circle: b -> a -> b.")
+    assert mistyped.startswith(f"warning: {path}: aliases.fast.model: 'olama:llama3.2'")
+
+
 def test_every_command_refuses_settings_that_are_not_valid_in_one_line(project: Path) -> None:
     (project / "farm.toml").write_text("[cache]\nttl_s = 0\n")
     outcome = farm("show")
