@@ -30,6 +30,8 @@ __all__ = ["Reply", "ReplyBuilder"]
 
 T = TypeVar("T")
 
+_OPEN = "auto"  # in a reference, what is still to be chosen
+
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Reply:
@@ -102,7 +104,8 @@ class Reply:
     @property
     def footer(self) -> str:
         """One line of what is known: model, calls, tokens, cost, time to first token, speed, how it ended."""
-        facts = [str(self.ref), *(f"instead of {each.source} ({each.problem})" for each in self.rerouted)]
+        facts = [str(self.ref)] if _OPEN not in (self.ref.provider, self.ref.model) else []
+        facts += [f"instead of {each.source} ({each.problem})" for each in self.rerouted]
         if self.tool_calls:
             facts.append(f"calls {', '.join(call.name for call in self.tool_calls)}")
         if self.usage.output_tokens is not None:
@@ -178,6 +181,7 @@ class ReplyBuilder:
         self._reasoning: list[str] = []
         self._tool_calls: list[ToolCall] = []
         self._routed = ""
+        self._chosen: ModelRef | None = None
         self._rerouted: list[Rerouted] = []
         self._started: Started | None = None
         self._finished: Finished | None = None
@@ -192,10 +196,11 @@ class ReplyBuilder:
                 self._reasoning.append(text)
             case ToolCall():
                 self._tool_calls.append(event)
-            case Routed(_, reason):
-                self._routed = reason
-            case Rerouted():
+            case Routed(ref, reason):
+                self._routed, self._chosen = reason, ref
+            case Rerouted(_, target):
                 self._rerouted.append(event)
+                self._chosen = target
             case Started():
                 self._started = event
             case Finished():
@@ -210,8 +215,8 @@ class ReplyBuilder:
 
     @property
     def ref(self) -> ModelRef:
-        """The model that answers, as far as is known: before it started, the one that was asked."""
-        return self._started.ref if self._started else self.request.ref
+        """The model that answers, as far as is known: before it started, the one that is asked."""
+        return self._started.ref if self._started else self._chosen or self.request.ref
 
     @property
     def is_empty(self) -> bool:

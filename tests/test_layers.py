@@ -257,3 +257,20 @@ def test_importing_the_farm_loads_nothing_heavy() -> None:
     loaded = loaded_after("import farm_notebook.farm")
     assert "pydantic" in loaded, "or this test sees nothing"
     assert not loaded & HEAVY
+
+
+LOAD_EXTENSION = """
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+config = Config()
+config.HistoryManager.enabled = False
+shell = InteractiveShell.instance(config=config)
+shell.run_line_magic("load_ext", "farm_notebook")
+import sys
+print(*{name.split(".")[1] for name in sys.modules if name.startswith("farm_notebook.")})
+"""
+
+
+def test_loading_the_extension_loads_of_the_package_its_own_room_and_the_errors() -> None:
+    done = subprocess.run([sys.executable, "-c", LOAD_EXTENSION], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"errors", "notebook"}

@@ -309,6 +309,18 @@ def test_a_partial_reply_of_nothing_names_the_model_that_was_asked() -> None:
     assert (reply.text, reply.ref) == ("", REF)
 
 
+def test_a_partial_reply_names_the_model_that_was_chosen_or_stands_in_before_it_started() -> None:
+    chosen, other = ModelRef("scripted", "chosen"), ModelRef("scripted", "other")
+    assert gathered(Routed(chosen, "why"), LoadProgress("load", 0)).partial("interrupted").ref == chosen
+    rerouted = gathered(Routed(chosen, "why"), Rerouted(chosen, other, "it broke")).partial("interrupted")
+    assert (rerouted.ref, [each.source for each in rerouted.rerouted]) == (other, [chosen])
+
+
+def test_the_footer_of_an_answer_that_nobody_had_begun_names_no_model() -> None:
+    assert Reply("", ModelRef("auto", "auto"), "interrupted").footer == "interrupted"
+    assert Reply("", ModelRef("ollama", "auto"), "interrupted").footer == "interrupted"
+
+
 def test_a_builder_is_empty_until_something_of_the_answer_came() -> None:
     assert gathered(LoadProgress("load", 0, 1), Started(REF), PromptProgress(1, 1)).is_empty
     assert not gathered(Started(REF), ReasoningDelta("hm")).is_empty

@@ -173,7 +173,8 @@ class FarmMagics(Magics):
     def _keep(self, turn: _Turn, reply: Reply) -> None:
         options = turn.options
         self.just_shown = reply
-        self.known.add([str(reply.ref)])
+        if reply.text:
+            self.known.add([str(reply.ref)])
         if options.out:
             self._shell.user_ns[options.out] = reply
         if not options.no_history and reply.text:

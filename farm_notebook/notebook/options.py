@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.line import LineParser, next_word, suggestion, unquote
-from farm_notebook.types import CacheUse
+
+if TYPE_CHECKING:
+    from farm_notebook.types import CacheUse
 
 __all__ = ["DEFAULT_THREAD", "CellOptions", "FormatName", "chat_parser", "help_text", "parse_line"]
 

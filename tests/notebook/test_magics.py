@@ -265,20 +265,24 @@ def test_a_stream_without_its_finish_mark_is_an_error_with_what_arrived(shell: S
     assert shell.ip.user_ns["r"].text == "word0 word1"
 
 
-def test_an_interrupted_answer_is_kept_and_the_next_cell_works(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-
+def interrupt_after(polls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Ctrl-C come while the magic waits for the farm's loop."""
     waited: list[int] = []
     wait = concurrent.futures.wait
 
     def interrupt(*args: Any) -> Any:
         waited.append(1)
-        if len(waited) == 10:
+        if len(waited) == polls:
             raise KeyboardInterrupt
         return wait(*args)
 
     monkeypatch.setattr(concurrent.futures, "wait", interrupt)
+
+
+def test_an_interrupted_answer_is_kept_and_the_next_cell_works(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_after(10, monkeypatch)
     error, out = shell.error("%farm_chat -m scripted:slow-500 --out r Hi")
     assert (type(error).__name__, "word0" in out) == ("InterruptedReply", True)
     reply = shell.ip.user_ns["r"]
@@ -287,6 +291,17 @@ def test_an_interrupted_answer_is_kept_and_the_next_cell_works(
     assert [message.role for message in shell.thread()] == ["user", "assistant"]
     assert shell.thread()[1].content == reply.text
     assert shell.reply("%farm_chat next").text == "next"
+
+
+def test_a_model_that_was_interrupted_before_its_first_word_is_not_offered_by_completion(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_after(10, monkeypatch)
+    shell.error("%farm_chat -m scripted:stall-0 --out r Hi")
+    assert shell.ip.user_ns["r"].text == ""
+    shell.reply("%farm_chat -m scripted:count-2 Hi")
+    assert shell.magics.known.matching("scripted:count-2") == ["scripted:count-2"]
+    assert shell.magics.known.matching("scripted:stall-0") == []
 
 
 def test_fields_are_filled_from_the_notebook(shell: Shell) -> None:
