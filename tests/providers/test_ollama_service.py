@@ -316,9 +316,11 @@ class TestAContainer:
     async def test_that_docker_does_not_run_is_told_in_dockers_words(
         self, containers: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("FARM_TEST_DOCKER_FAILS", "Cannot connect to the Docker daemon.")
-        with pytest.raises(ProviderConnectionError, match="Cannot connect to the Docker daemon"):
+        words = "Cannot connect to the Docker daemon.\n\nRun 'docker run --help' for more information"
+        monkeypatch.setenv("FARM_TEST_DOCKER_FAILS", words)
+        with pytest.raises(ProviderConnectionError, match="Cannot connect to the Docker daemon") as caught:
             await containers.service().start()
+        assert "--help" not in str(caught.value)
 
     @on_farm_loop
     async def test_that_ends_at_once_is_told_with_its_last_words(

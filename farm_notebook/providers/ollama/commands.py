@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 __all__ = ["Outcome", "run"]
+
+_ABOUT_OPTIONS = re.compile(r"^(run|see) '[\w -]+ --help'", re.IGNORECASE)  # docker says it below the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +23,10 @@ class Outcome:
 
     @property
     def words(self) -> str:
-        """What it said about its failure: its last line."""
-        lines = (self.complaint or self.output).strip().splitlines()
-        return lines[-1].strip() if lines else f"exit status {self.code}"
+        """What it said about its failure: the last line that is not about its options."""
+        lines = [line.strip() for line in (self.complaint or self.output).splitlines() if line.strip()]
+        told = [line for line in lines if not _ABOUT_OPTIONS.search(line)] or lines
+        return told[-1] if told else f"exit status {self.code}"
 
 
 async def run(*command: str, environment: Mapping[str, str] | None = None) -> Outcome:
