@@ -7,6 +7,7 @@ says so; httpx2 raises whatever it stumbles over.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import ssl
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from farm_notebook.errors import ConfigError
 
 __all__ = ["is_loopback", "make_client", "proxy_variables"]
 
+_servers = set[bytes]()  # whose addresses httpx2 logs without their parameters
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
@@ -36,6 +38,8 @@ def make_client(make: Callable[..., httpx2.AsyncClient], url: str, **options: An
         ConfigError: The environment names a proxy or certificates that cannot be used.
     """
     host = urlsplit(url).hostname or ""
+    _servers.add(httpx2.URL(url).netloc)
+    logging.getLogger("httpx2").addFilter(_without_parameters)  # which adds it once
     verify = _certificates() if url.startswith("https:") else False
     try:
         return make(verify=verify, trust_env=not is_loopback(host), **options)
@@ -60,6 +64,16 @@ def is_loopback(host: str) -> bool:
 def proxy_variables() -> list[str]:
     """The variables that name a proxy now."""
     return [name for name in os.environ if name.upper() in _PROXIES and os.environ[name]]
+
+
+def _without_parameters(record: logging.LogRecord) -> bool:
+    """Take the parameters, which may carry a key, out of what httpx2 logs of requests to our servers."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            part.copy_with(query=None) if isinstance(part, httpx2.URL) and part.netloc in _servers else part
+            for part in record.args
+        )
+    return True
 
 
 def _certificates() -> ssl.SSLContext:

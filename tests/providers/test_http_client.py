@@ -41,6 +41,16 @@ def test_this_machine_is_known_by_addresses_that_no_other_can_reach(host: str, i
     assert is_loopback(host) is is_this
 
 
+async def test_no_log_shows_the_parameters_of_an_address(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    with serving() as server:
+        server.play((OK,))
+        async with make_client(httpx2.AsyncClient, server.url) as client:
+            await client.get(f"{server.url}/v1", params={"sig": "a-secret"})
+    assert f"GET {server.url}/v1 " in caplog.text
+    assert "a-secret" not in caplog.text
+
+
 async def test_this_machine_is_reached_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
     with serving() as server:
