@@ -116,6 +116,11 @@ async def test_who_cancelled_is_shown_only_where_someone_did(history: History, r
     assert "cancelled" in str(await usage_report(history))
 
 
+async def test_what_calls_are_not_put_together_by_is_quoted_with_what_they_are(history: History) -> None:
+    with pytest.raises(InvalidRequestError, match=r"by='colour' is not valid\. Valid: 'model', 'day',"):
+        await usage_report(history, "colour")  # type: ignore[arg-type]
+
+
 async def test_without_calls_it_says_so(history: History) -> None:
     report = await usage_report(history, since="7d")
     assert str(report) == "No calls so far."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from farm_notebook.errors import InvalidRequestError
 from farm_notebook.stores.calls import UsageBy, UsageRow
 from farm_notebook.stores.history import History
 from farm_notebook.usage import tables
@@ -121,9 +122,13 @@ async def usage_report(history: History, by: UsageBy = "model", *, since: Since 
         since: See ``as_moment``.
 
     Raises:
-        InvalidRequestError: ``since`` is no moment.
+        InvalidRequestError: ``by`` is nothing that calls are put together by, or ``since`` is no moment.
         OSError: The history cannot be read.
     """
+    if by not in get_args(UsageBy):
+        raise InvalidRequestError(
+            f"by={by!r} is not valid. Valid: {', '.join(map(repr, get_args(UsageBy)))}."
+        )
     moment = as_moment(since)
     rows = await history.usage(by, since=moment)
     daily = await history.usage("model", since=moment, per_day=True)
