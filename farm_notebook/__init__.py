@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     generate = _default.generate
     health = _default.health
     list_models = _default.list_models
+    route = _default.route
     stream = _default.stream
 
 __version__ = "0.1.0"
@@ -69,7 +70,7 @@ _HOMES = {
     "Usage": "types",
     "register_provider": "providers",
 }
-_CALLS = ("chat", "embed", "generate", "health", "list_models", "stream")
+_CALLS = ("chat", "embed", "generate", "health", "list_models", "route", "stream")
 _SUBMODULES = ("errors", "models", "types")
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "list_models",
     "models",
     "register_provider",
+    "route",
     "stream",
     "types",
 ]

@@ -39,6 +39,7 @@ PUBLIC = [
     "list_models",
     "models",
     "register_provider",
+    "route",
     "stream",
     "types",
 ]
