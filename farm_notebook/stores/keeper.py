@@ -83,7 +83,7 @@ class FileKeeper(ForkSafe, Generic[F]):
                 try:
                     self.file = self._opened()
                 except (sqlite3.Error, OSError) as error:
-                    self._leave_alone(f"cannot be used ({error})")
+                    self.leave_alone(error)
             return self.file
 
     def use(self, work: Callable[[F], T]) -> T:
@@ -102,26 +102,34 @@ class FileKeeper(ForkSafe, Generic[F]):
                 what = f"The {self._words.name} {str(self._path)!r} cannot be used: {error}."
                 raise OSError(what) from error
 
-    def note_failure(self, error: Exception, file: F) -> None:
+    def note_failure(self, error: Exception, file: F, *, when_lost: Callable[[], None] | None = None) -> None:
         """Replace a damaged file; with any other failure leave it alone for a while.
 
         Args:
             error: What using it raised.
             file: The one that was used; if it was closed or replaced meanwhile, nothing is to be done.
+            when_lost: Called when a damaged file is given up, before there is another one.
         """
         with self.lock:
             if self.file is not file:
                 return
             if not is_damage(error):
-                self._leave_alone(f"cannot be used ({error})")
+                self.leave_alone(error)
                 return
             self.file = None
+            if when_lost is not None:
+                when_lost()
             try:
                 self.file = file.replaced()
             except (sqlite3.Error, OSError) as problem:
-                self._leave_alone(f"is damaged and cannot be replaced ({problem})")
+                self.leave_alone(problem, what="is damaged and cannot be replaced")
             else:
                 self._tell_of_damage(self.file)
+
+    def leave_alone(self, error: Exception, *, what: str = "cannot be used") -> None:
+        """Have nobody wait for the file for a while; why, the user is told."""
+        self._left_alone_until = time.monotonic() + RETRY_S
+        self.tell(f"{what} ({error})", self._words.loss)
 
     def tell(self, what: str, then: str) -> None:
         """Warn, of each thing once."""
@@ -145,10 +153,6 @@ class FileKeeper(ForkSafe, Generic[F]):
         file = self._open_file(self._path)
         self._tell_of_damage(file)
         return file
-
-    def _leave_alone(self, what: str) -> None:
-        self._left_alone_until = time.monotonic() + RETRY_S
-        self.tell(what, self._words.loss)
 
     def _tell_of_damage(self, file: F) -> None:
         if file.set_aside is not None:

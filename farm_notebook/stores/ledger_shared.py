@@ -15,7 +15,10 @@ from farm_notebook.stores.fork import ForkSafe
 from farm_notebook.stores.ledger import NOTHING, Claim, Ledger, Refusal, Reservation
 from farm_notebook.stores.ledger_memory import MemoryLedger
 
-__all__ = ["Debt", "SharedLedger"]
+__all__ = ["ALONE", "NAME", "Debt", "SharedLedger"]
+
+NAME = "ledger of limits and budgets"  # to the user
+ALONE = "Until it can be, each process counts for itself."  # when the shared count cannot be used
 
 _log = logging.getLogger("farm_notebook")
 
@@ -109,10 +112,8 @@ class SharedLedger(ForkSafe, Ledger):
         self._granted.clear()
         self._owed.clear()
 
-    def _tell(
-        self, what: str, then: str = "Until it can be, each process counts for itself.", *, kind: str = ""
-    ) -> None:
+    def _tell(self, what: str, then: str = ALONE, *, kind: str = "") -> None:
         """Warn, of each thing once, or once of each kind."""
         if (kind or what) not in self._told:
             self._told.add(kind or what)
-            _log.warning("The ledger of limits and budgets %r %s. %s", self._location, what, then)
+            _log.warning("The %s %r %s. %s", NAME, self._location, what, then)

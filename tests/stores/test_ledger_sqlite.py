@@ -5,21 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import os
-import shutil
 import sqlite3
 import stat
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from ledger_programs import REQUESTS, SLOTS, SPENT, command, hammered
+from store_checks import assert_whole, is_true_in_fork, outcome_of, warnings_of
 
 from farm_notebook.stores import ledger_sqlite
 from farm_notebook.stores.ledger import Claim, Refusal, Reservation
+from farm_notebook.stores.ledger_file import LedgerFile
 from farm_notebook.stores.ledger_sqlite import SQLiteLedger
 
 Open = Callable[[], SQLiteLedger]
@@ -44,19 +45,6 @@ async def open_ledger(path: Path) -> AsyncIterator[Open]:
     yield make
     for ledger in ledgers:
         await ledger.aclose()
-
-
-def run_program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(name, *arguments), capture_output=True, text=True, timeout=120, check=False)
-
-
-def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-def integrity(path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 async def granted(ledger: SQLiteLedger, claimed: list[Claim]) -> Reservation:
@@ -140,6 +128,29 @@ async def test_it_can_be_opened_while_another_process_writes(
     assert not warnings_of(caplog)
 
 
+async def test_who_claims_while_it_is_opened_does_not_meet_it_half_open(
+    open_ledger: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_tidying, may_go_on = threading.Event(), threading.Event()
+
+    def tidy(file: LedgerFile, _now: float) -> None:
+        with file._transaction():
+            is_tidying.set()
+            may_go_on.wait(20)
+
+    monkeypatch.setattr(LedgerFile, "tidy", tidy)
+    ledger = open_ledger()
+    first = asyncio.create_task(ledger.reserve(ONE_SLOT))
+    await asyncio.to_thread(is_tidying.wait, 20)
+    second = asyncio.create_task(ledger.reserve([Claim(SPENT, 2, 10, "total")]))
+    await asyncio.sleep(0.01)
+    may_go_on.set()
+    assert isinstance(await first, Reservation)
+    assert isinstance(await second, Reservation)
+    assert not warnings_of(caplog)
+    assert await open_ledger().usage(SPENT) == 2
+
+
 async def test_what_could_not_be_settled_at_once_is_settled_soon(open_ledger: Open, path: Path) -> None:
     ledger, other = open_ledger(), open_ledger()
     held = await granted(ledger, ONE_SLOT)
@@ -177,7 +188,7 @@ async def test_one_that_is_cancelled_while_it_waits_for_the_file_was_granted_not
 def test_processes_that_hammer_it_keep_rate_and_concurrency_together(path: Path) -> None:
     moments = hammered(path, seconds=3)
     assert len(moments) > 50, "and they do not starve"
-    integrity(path)
+    assert_whole(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         (spent,) = connection.execute("SELECT used FROM sums WHERE scope = ?", (SPENT,)).fetchone()
         assert connection.execute("SELECT count(*) FROM slots").fetchone() == (0,)
@@ -201,7 +212,7 @@ async def test_a_holder_that_is_killed_frees_its_slot_and_leaves_whole_sums(
                 process.kill()
         ledger.settle(await granted(ledger, ONE_SLOT))
         await asyncio.sleep(0)
-        integrity(path)
+        assert_whole(path)
         with contextlib.closing(sqlite3.connect(path)) as connection:
             sums = dict(connection.execute("SELECT scope, used FROM sums"))
             (shares,) = connection.execute("SELECT sum(amount) FROM shares").fetchone()
@@ -214,22 +225,15 @@ async def test_a_holder_that_is_killed_frees_its_slot_and_leaves_whole_sums(
 async def test_a_forked_child_counts_anew_and_leaves_its_parents_slots_alone(open_ledger: Open) -> None:
     ledger = open_ledger()
     held = await granted(ledger, ONE_SLOT)
-    child = os.fork()
-    if child == 0:
-        try:
 
-            async def use() -> bool:
-                ledger.settle(held)
-                is_full = isinstance(await ledger.reserve(ONE_SLOT), Refusal)
-                spending = await ledger.reserve([Claim(SPENT, 2, 10, "total")])
-                await ledger.aclose()
-                return is_full and isinstance(spending, Reservation)
+    async def use() -> bool:
+        ledger.settle(held)
+        is_full = isinstance(await ledger.reserve(ONE_SLOT), Refusal)
+        spending = await ledger.reserve([Claim(SPENT, 2, 10, "total")])
+        await ledger.aclose()
+        return is_full and isinstance(spending, Reservation)
 
-            os._exit(0 if asyncio.Runner().run(use()) else 1)
-        finally:
-            os._exit(2)
-    _, status = await asyncio.to_thread(os.waitpid, child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert await is_true_in_fork(use)
     assert await ledger.usage(SPENT) == 2
     assert await ledger.usage(SLOTS) == 1
     ledger.settle(held)
@@ -276,7 +280,7 @@ async def test_a_file_that_is_damaged_while_it_is_used_is_replaced_and_this_proc
     (told,) = warnings_of(caplog)
     assert "corrupt-1" in told
     assert await ledger.usage(SPENT) == 3, "the new file counts from 0"
-    integrity(path)
+    assert_whole(path)
 
 
 async def test_a_folder_that_cannot_be_made_is_told_of_once_and_limits_hold(
@@ -295,42 +299,34 @@ async def test_a_folder_that_cannot_be_made_is_told_of_once_and_limits_hold(
     assert "each process counts for itself" in told
 
 
-async def test_a_file_that_can_be_used_again_is_used_again(
-    open_ledger: Open, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_that_can_be_used_again_is_used_again(open_ledger: Open, path: Path) -> None:
     path.parent.write_text("a file in the way")
     ledger = open_ledger()
     held = await granted(ledger, ONE_SLOT)
     path.parent.unlink()
     assert await ledger.usage(SLOTS) == 1
     assert not path.parent.exists(), "it was not tried again so soon"
-    monkeypatch.setattr(ledger, "_unusable_until", 0.0)
+    ledger._keeper.try_again()
     await granted(ledger, [Claim(SPENT, 2, 10, "total")])
     ledger.settle(held)
     assert await open_ledger().usage(SPENT) == 2
 
 
-def test_a_folder_that_may_only_be_read_is_told_of_once_and_limits_hold() -> None:
-    folder = Path("/tmp") / f"farm-ledger-read-only-{os.getpid()}"  # others may not look into pytest's own
-    folder.mkdir()
-    try:
-        folder.chmod(0o555)
-        done = run_program("try_in_vain", folder / "ledger.sqlite")
-        assert (done.stdout, done.returncode) == ("5\n", 0), done.stderr
-        assert len(done.stderr.splitlines()) == 1
-        assert "cannot be used" in done.stderr
-    finally:
-        folder.chmod(0o755)
-        shutil.rmtree(folder)
+def test_a_folder_that_may_only_be_read_is_told_of_once_and_limits_hold(visible_folder: Path) -> None:
+    visible_folder.chmod(0o555)
+    done = outcome_of(command("try_in_vain", visible_folder / "ledger.sqlite"))
+    assert (done.stdout, done.returncode) == ("5\n", 0), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot be used" in done.stderr
 
 
 def full_afterwards(path: Path, limit_bytes: int) -> None:
     """Fill the disk below a path; the sum is right for the process that did, and it is told of once."""
-    done = run_program("fill_up", path, limit_bytes)
+    done = outcome_of(command("fill_up", path, limit_bytes))
     assert (done.stdout, done.returncode) == ("3000.0\n", 0), done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "cannot be used" in done.stderr
-    integrity(path)
+    assert_whole(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         (spent,) = connection.execute("SELECT used FROM sums WHERE scope = ?", (SPENT,)).fetchone()
     assert 0 < spent < 3000
@@ -338,20 +334,6 @@ def full_afterwards(path: Path, limit_bytes: int) -> None:
 
 def test_a_file_that_may_not_grow_is_told_of_once_and_what_is_in_it_stays(path: Path) -> None:
     full_afterwards(path, 300_000)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 400 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a disk can only be mounted by root, and not in every container")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 def test_a_full_disk_is_told_of_once_and_what_is_on_it_stays(small_disk: Path) -> None:
