@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.notebook.completion import Completer
+from farm_notebook.notebook.groups import GroupDisplay
 from farm_notebook.notebook.keys import KeyWatch
 from farm_notebook.notebook.magics import FarmMagics
 from farm_notebook.notebook.transformer import CellTransformer
@@ -27,6 +28,7 @@ class _Extension:
         self._transformer = CellTransformer(shell)
         self._completer = Completer(self._magics.known)
         self._keys = KeyWatch()
+        self._groups = GroupDisplay(shell)
 
     def load(self) -> None:
         shell, transformer = self._shell, self._transformer
@@ -36,6 +38,7 @@ class _Extension:
         shell.events.register("post_run_cell", transformer.cell_ended)
         shell.events.register("pre_run_cell", self._keys.look)
         shell.Completer.custom_matchers.append(self._completer.match)
+        self._groups.install()
         formatter = shell.display_formatter
         if hasattr(shell, "kernel"):
             formatter.ipython_display_formatter.for_type_by_name(*_REPLY, self._skip_if_shown)
@@ -55,6 +58,7 @@ class _Extension:
         shell.events.unregister("post_run_cell", transformer.cell_ended)
         shell.events.unregister("pre_run_cell", self._keys.look)
         shell.Completer.custom_matchers.remove(self._completer.match)
+        self._groups.remove()
         formatter = shell.display_formatter
         for each in (formatter.ipython_display_formatter, formatter.formatters["text/plain"]):
             each.deferred_printers.pop(_REPLY, None)

@@ -126,6 +126,7 @@ def snapshot(ip: Any) -> dict[str, Any]:
         "ast transformers": list(ip.ast_transformers),
         "callbacks": {name: list(found) for name, found in ip.events.callbacks.items()},
         "printers": [{table: dict(getattr(each, table)) for table in tables} for each in formatters],
+        "showtraceback": "showtraceback" in vars(ip),
         "displayhook": sys.displayhook,
         "excepthook": sys.excepthook,
         "custom exceptions": ip.custom_exceptions,

@@ -71,6 +71,18 @@ def test_an_interrupted_load_ends_the_cell_with_one_line(kernel: Kernel) -> None
     assert kernel.run("%farm_chat next").answers
 
 
+def test_that_all_models_failed_is_the_cells_error(kernel: Kernel) -> None:
+    kernel.run("import os; os.environ['FARM_FALLBACK__CHAIN'] = 'scripted:error-auth'")
+    kernel.run("%farm config reload")
+    cell = kernel.run("%farm_chat -m scripted:error-model Hi")
+    kernel.run("del os.environ['FARM_FALLBACK__CHAIN']")
+    kernel.run("%farm config reload")
+    (error,) = [output for output in cell.outputs if output["type"] == "error"]
+    assert (cell.status, error["ename"], len(error["traceback"])) == ("error", "NoTargetAnsweredError", 1)
+    assert "- scripted:error-auth: " in error["traceback"][0]
+    assert "File " not in str(cell.outputs)
+
+
 def test_help_and_errors_are_text_in_the_cell(kernel: Kernel) -> None:
     assert kernel.run("%farm").text.startswith("%farm SUBCOMMAND")
     assert kernel.run("%farm cache?").text.startswith("usage: %farm cache")

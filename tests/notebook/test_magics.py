@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +14,13 @@ import pytest
 from shells import Shell, loaded_shell, plain_shell, snapshot
 
 import farm_notebook.farm.blocking
-from farm_notebook.errors import FarmError, InvalidRequestError, ModelNotFoundError, ProviderConnectionError
+from farm_notebook.errors import (
+    FarmError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NoTargetAnsweredError,
+    ProviderConnectionError,
+)
 from farm_notebook.notebook.options import FormatName
 from farm_notebook.reply import Reply
 from farm_notebook.types import ChatMessage
@@ -54,6 +61,23 @@ def test_a_line_that_ends_with_a_question_mark_is_asked(shell: Shell) -> None:
     result, _ = shell.run("for word in ['a']:\n    %farm_chat -o r Is it {word}?\n")
     result.raise_error()
     assert shell.ip.user_ns["r"].text == "Is it a?"
+
+
+def test_that_all_models_failed_is_a_line_and_one_for_each(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_FALLBACK__CHAIN", "scripted:error-auth")
+    error, out = shell.error("%farm_chat -m scripted:error-model Hi")
+    assert isinstance(error, NoTargetAnsweredError)
+    assert len(out.strip().splitlines()) == 3
+    assert "- scripted:error-auth: " in out
+    assert sys.last_value is error
+
+
+def test_other_exception_groups_are_shown_as_ever(shell: Shell) -> None:
+    _, out = shell.error("raise ExceptionGroup('both', [ValueError('one'), KeyError('two')])")
+    assert "ValueError: one" in out
+    assert "KeyError: 'two'" in out
 
 
 def test_the_reply_can_be_assigned(shell: Shell) -> None:
