@@ -667,7 +667,9 @@ async def test_without_the_sdk_the_extra_is_named(make: Make, monkeypatch: pytes
     provider = make()
     with pytest.raises(MissingExtraError, match=r'pip install "farm-notebook\[openai\]"'):
         await provider.chat(ask())
-    assert (await provider.health_check()).fix == 'pip install "farm-notebook[openai]"'
+    monkeypatch.delenv(KEY_ENV)  # a key alone would not help
+    status = await provider.health_check()
+    assert (status.detail, status.fix) == ("openai is not installed", 'pip install "farm-notebook[openai]"')
 
 
 # Letting go

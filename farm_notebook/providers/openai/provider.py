@@ -6,6 +6,7 @@ import asyncio
 import difflib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from importlib.util import find_spec
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import (
@@ -40,6 +41,7 @@ EMBEDDING_BATCH_TEXTS = 256  # texts a request, so that a cancel is noticed betw
 LISTING_S = 15.0  # longest silence of /models
 HEALTH_S = 5.0
 _SHOWN_MODELS = 8
+_INSTALL = 'pip install "farm-notebook[openai]"'
 
 
 class OpenAIProvider(AIProvider):
@@ -129,6 +131,8 @@ class OpenAIProvider(AIProvider):
     async def health_check(self) -> ProviderStatus:
         where, section = public_url(self._client.base_url), section_of(self.name)
         fix, variable = f"start the server, or correct {section}.base_url", self._endpoint.api_key_env
+        if find_spec("openai") is None:
+            return ProviderStatus(self.name, healthy=False, detail="openai is not installed", fix=_INSTALL)
         try:
             if self._client.lacks_key:
                 detail, fix = f"{variable} is not set", f"set {variable} to your key"
@@ -143,7 +147,7 @@ class OpenAIProvider(AIProvider):
                     else f"name the variable that holds a key with {section}.api_key_env"
                 )
             elif isinstance(error, MissingExtraError):
-                fix = 'pip install "farm-notebook[openai]"'
+                fix = _INSTALL
             return ProviderStatus(self.name, healthy=False, detail=str(error), fix=fix)
         except TimeoutError:
             detail = f"{where} did not answer within {HEALTH_S:g} s"
