@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import psutil
 from pydantic import AfterValidator, Field
 
+from farm_notebook.config.masking import masked
 from farm_notebook.config.values import BaseURL, OrNone, Section, Variable, as_duration
 
 __all__ = ["EndpointConfig", "HuggingFaceConfig", "LlamaCppConfig", "OllamaConfig", "OpenAIConfig"]
@@ -111,6 +112,11 @@ class EndpointConfig(Section):
     query: Mapping[str, str] = Field(default_factory=dict)
     api: Literal["chat", "responses"] = "chat"
     has_completions: bool | None = None
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What its ``repr`` says: of headers and parameters only their names."""
+        for name, value in super().__repr_args__():
+            yield name, masked((str(name),), value)
 
 
 class OpenAIConfig(EndpointConfig):

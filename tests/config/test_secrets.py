@@ -187,3 +187,18 @@ def test_without_the_package_a_key_cannot_be_kept_and_none_is_found(monkeypatch:
     assert found() == ""
     with pytest.raises(MissingExtraError, match=r'pip install "farm-notebook\[keyring\]"'):
         keep_in_keyring(NAME, "x")
+
+
+# What is shown of the settings themselves
+
+
+def test_headers_and_parameters_are_not_shown_in_a_configurations_own_words() -> None:
+    section = {"headers": {"X-Team": "of-a-header"}, "query": {"sig": "of-an-address"}}
+    config = load_config(
+        {"openai": section, "endpoints": {"mine": {"base_url": "http://mine/v1", **section}}}
+    )
+    assert config.openai.headers["X-Team"] == "of-a-header"
+    for shown in (repr(config), str(config), repr(config.endpoints["mine"])):
+        assert "of-a" not in shown
+        assert "headers={'X-Team': '***'}" in shown
+        assert "http://mine/v1" in shown
