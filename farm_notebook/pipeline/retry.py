@@ -90,6 +90,7 @@ def retry(
                         raise
                     wait_s = _wait_s(error, attempt, config, chance())
                     if wait_s > config.longest_wait_s:
+                        error.args = (_too_long(error, wait_s, config),)
                         raise
                     problem = error
                 yield Retrying(request.ref, f"{problem}", wait_s)
@@ -98,6 +99,16 @@ def retry(
         return persistent
 
     return wrap
+
+
+def _too_long(error: ProviderError, wait_s: float, config: RetryConfig) -> str:
+    """The error's words, and why it is not waited for."""
+    problem = str(error)
+    stop = "" if problem.endswith((".", "!", "?")) else "."
+    return (
+        f"{problem}{stop} It may be asked again in {wait_s:,.0f} s, and retry.longest_wait_s = "
+        f"{config.longest_wait_s:g} is too short for that."
+    )
 
 
 def _wait_s(error: ProviderError, attempt: int, config: RetryConfig, chance: float) -> float:

@@ -146,6 +146,9 @@ async def test_a_wait_longer_than_allowed_is_an_error_at_once() -> None:
     limited = RateLimitedError("come back tomorrow", retry_after_s=86_400)
     assert await played(Attempts((limited,), ANSWER), clock=clock) == ([], limited)
     assert clock.waits == []
+    assert str(limited).startswith(
+        "come back tomorrow. It may be asked again in 86,400 s, and retry.longest_wait_s"
+    )
 
 
 @given(
