@@ -349,7 +349,13 @@ def test_a_schema_without_a_known_value_is_refused_by_name(
 
 def test_every_error_that_a_provider_may_raise_has_a_script() -> None:
     tree = {getattr(errors, name) for name in errors.__all__ if name != "TimerName"}
-    not_a_providers = {errors.FarmError, errors.InterruptedReply, errors.UnknownProviderError}
+    of_policies = {
+        errors.BreakerOpenError,
+        errors.BudgetExceededError,
+        errors.LimitReachedError,
+        errors.NoTargetAnsweredError,
+    }
+    not_a_providers = {errors.FarmError, errors.InterruptedReply, errors.UnknownProviderError, *of_policies}
     assert set(ERRORS.values()) == tree - not_a_providers
 
 
