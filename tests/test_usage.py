@@ -18,7 +18,7 @@ from farm_notebook.stores.calls import CallRecord, UsageRow
 from farm_notebook.stores.history import History
 from farm_notebook.types import ChatMessage, ChatRequest, ModelRef, Timings, ToolCall, Usage
 from farm_notebook.usage import HistoryReport, UsageReport, as_moment, history_report, usage_report
-from farm_notebook.usage.tables import dollars
+from farm_notebook.usage.tables import dollars, duration
 
 CLOUD, LOCAL = ModelRef("openai", "gpt-4o"), ModelRef("llamacpp", "smollm2:135m")
 NOW = 1_790_000_000.0
@@ -158,6 +158,14 @@ def test_a_cost_is_shown_so_that_little_is_not_nothing(
     cost: float | None, has_more: bool, shown: str
 ) -> None:
     assert dollars(cost, has_more=has_more) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(3_600.0, "1:00:00"), (90_061.0, "1 day, 1:01:01"), (1e15, "ever"), (float("inf"), "ever")],
+)
+def test_a_time_that_no_calendar_holds_is_for_ever(value: float, shown: str) -> None:
+    assert duration(value) == shown
 
 
 def test_what_is_not_trusted_is_made_harmless() -> None:

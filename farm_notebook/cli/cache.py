@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import timedelta
 
 from farm_notebook.cli.terminal import emit, emit_json
 from farm_notebook.farm import Farm
+from farm_notebook.usage.tables import duration
 
 __all__ = ["clear", "stats"]
 
@@ -27,7 +27,7 @@ def stats(*, as_json: bool) -> None:
         return
     for name, value in (
         *found.facts(),
-        ("kept for", f"{timedelta(seconds=settings.ttl_s)}"),
+        ("kept for", duration(settings.ttl_s)),
         *([] if settings.enabled else [("switched off", "by the setting cache.enabled")]),
     ):
         emit(f"{name:<14}{value}", end="\n")

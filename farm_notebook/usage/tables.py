@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from farm_notebook.sanitize import as_inline_text, printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Column", "count", "dollars", "frame", "grid", "line", "markdown", "seconds", "text"]
+__all__ = ["Column", "count", "dollars", "duration", "frame", "grid", "line", "markdown", "seconds", "text"]
 
 UNKNOWN = "-"
 WIDEST = 200  # characters, where nobody's screen says otherwise
@@ -117,6 +118,18 @@ def dollars(cost: float | None, *, has_more: bool = False) -> str:
 def seconds(value: float | None) -> str:
     """A time in seconds."""
     return UNKNOWN if value is None else f"{value:.2f} s"
+
+
+def duration(value: float) -> str:
+    """A time in hours, minutes and seconds, with the days before them; longer than any calendar is for ever.
+
+    Args:
+        value: In seconds.
+    """
+    try:
+        return str(timedelta(seconds=value))
+    except OverflowError:
+        return "ever"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from farm_notebook.notebook.commands.session import Session
@@ -39,5 +38,7 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[StoreStats] | 
 
 
 def _table(found: StoreStats, settings: CacheConfig) -> Table[StoreStats]:
-    rows = (*found.facts(), ("kept for", str(timedelta(seconds=settings.ttl_s))))
+    from farm_notebook.usage.tables import duration
+
+    rows = (*found.facts(), ("kept for", duration(settings.ttl_s)))
     return Table(("cache", "on" if settings.enabled else "off"), rows, (found,))
