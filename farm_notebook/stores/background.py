@@ -38,12 +38,13 @@ class BackgroundWriter(ForkSafe):
             write: Writes what there is. What comes while it does so is written by calling it once more.
         """
         with self._lock:
-            self._is_due = True
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, args=(write,), name=self._name)
-                with contextlib.suppress(RuntimeError):  # the interpreter is on its way out: see in_thread
-                    thread.start()
-                    self._thread = thread
+            if self._thread is not None:
+                self._is_due = True
+                return
+            thread = threading.Thread(target=self._run, args=(write,), name=self._name)
+            with contextlib.suppress(RuntimeError):  # the interpreter is on its way out: see in_thread
+                thread.start()
+                self._thread = thread
 
     def wait(self) -> None:
         """Wait until the thread has ended, if there is one."""
@@ -51,15 +52,13 @@ class BackgroundWriter(ForkSafe):
             thread.join()
 
     def _run(self, write: Callable[[], None]) -> None:
-        while self._goes_on():
+        is_due = True
+        while is_due:
             write()
-
-    def _goes_on(self) -> bool:
-        with self._lock:
-            goes_on, self._is_due = self._is_due, False
-            if not goes_on:
-                self._thread = None
-            return goes_on
+            with self._lock:
+                is_due, self._is_due = self._is_due, False
+                if not is_due:
+                    self._thread = None
 
 
 async def in_thread(work: Callable[[], T]) -> T:
