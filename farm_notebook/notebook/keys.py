@@ -24,6 +24,7 @@ _SHAPES = {
     "pplx-": r"[A-Za-z0-9]{20,}",
     "nvapi-": r"[\w-]{20,}",
     "r8_": r"[A-Za-z0-9]{20,}",
+    "Bearer ": r"[\w.~+/-]{16,}",  # whoever's it is: what stands in a header
 }
 # The last word of a key's name, and the words before it that make it one.
 _LAST_WORDS = ("key", "KEY", "Key", "token", "TOKEN", "Token")
