@@ -114,8 +114,8 @@ class Picker:
                     return self._remember(AUTO, wanted, pick)
                 problems.append(found)
             else:
-                ref = ModelRef(provider, model)
-                if not (lacks := await self._lacking(ref, wanted)):
+                ref = ModelRef(provider, model)  # the last resort counts the tokens itself
+                if not (lacks := await self._lacking(ref, wanted.certain)):
                     return Pick(ref, "; ".join((*problems, f"using the embedded model {ref}")))
                 problems.append(f"{ref} lacks {lacks}")
         problem = f"No model was named, and none is at hand for {wanted}: {'; '.join(problems)}."

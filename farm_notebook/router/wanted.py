@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from farm_notebook.pipeline.estimate import prompt_tokens
 from farm_notebook.types import Capability, ChatRequest, ModelInfo
@@ -20,15 +20,22 @@ class Wanted:
     Args:
         needs: Its capabilities.
         context_tokens: The smallest context window that will do; ``None`` where any will.
+        is_estimate: Whether that was only estimated from the length of the prompt.
     """
 
     needs: frozenset[Capability] = frozenset()
     context_tokens: int | None = None
+    is_estimate: bool = False
 
     @property
     def is_particular(self) -> bool:
         """Whether a model that can chat may lack anything of it, so that it is worth asking."""
         return self.context_tokens is not None or not self.needs <= _ORDINARY
+
+    @property
+    def certain(self) -> Wanted:
+        """The same without what was only estimated."""
+        return replace(self, context_tokens=None, is_estimate=False) if self.is_estimate else self
 
     def lacking(self, info: ModelInfo) -> str:
         """What a model is known to lack, in words; empty where nothing. What its provider does not say it
@@ -60,4 +67,6 @@ def wanted_by(request: ChatRequest) -> Wanted:
     window = request.route.context_tokens
     if (tokens := prompt_tokens(request)) > max(SMALL_TOKENS, window or 0):
         window = tokens
-    return Wanted(frozenset(needs), window)
+    return Wanted(
+        frozenset(needs), window, is_estimate=window is not None and request.route.context_tokens is None
+    )

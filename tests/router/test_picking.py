@@ -194,6 +194,13 @@ async def test_the_embedded_model_is_not_taken_where_it_is_known_to_lack_somethi
     assert f"{EMBEDDED_MODEL} lacks vision" in message
 
 
+async def test_the_embedded_model_is_asked_where_its_window_is_only_estimated_to_be_too_small() -> None:
+    bench = Bench(Lists(model(EMBEDDED_MODEL, "chat", context_tokens=8192), ollama=DOWN))
+    assert await bench.any(Wanted(frozenset({"chat"}), 9000, is_estimate=True)) == EMBEDDED_MODEL
+    with pytest.raises(InvalidRequestError, match="lacks a context window of 9,000 tokens"):
+        await bench.any(Wanted(frozenset({"chat"}), 9000))
+
+
 async def test_the_embedded_model_is_taken_where_nobody_knows_what_it_lacks() -> None:
     bench = Bench(Lists(ollama=DOWN, llamacpp=FarmError("broken")))
     assert await bench.any(SEEING) == EMBEDDED_MODEL

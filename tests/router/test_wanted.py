@@ -47,6 +47,13 @@ def test_the_window_is_the_routes_or_what_a_long_prompt_takes() -> None:
     assert wanted_by(ask(route=Route(context_tokens=10))).is_particular
 
 
+def test_only_a_window_that_nobody_asked_for_is_an_estimate() -> None:
+    long = "word " * 4 * SMALL_TOKENS
+    assert wanted_by(ask(long)).certain == wanted_by(ask())
+    asked = wanted_by(ask(long, route=Route(context_tokens=10)))
+    assert asked.certain == asked
+
+
 def info(*capabilities: Capability, context_tokens: int | None = None) -> ModelInfo:
     return ModelInfo(REF, capabilities=frozenset(capabilities), context_tokens=context_tokens)
 
