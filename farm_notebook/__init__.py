@@ -44,9 +44,11 @@ if TYPE_CHECKING:
     embed = _default.embed
     generate = _default.generate
     health = _default.health
+    history = _default.history
     list_models = _default.list_models
     route = _default.route
     stream = _default.stream
+    usage = _default.usage
 
 __version__ = "0.1.0"
 
@@ -70,7 +72,7 @@ _HOMES = {
     "Usage": "types",
     "register_provider": "providers",
 }
-_CALLS = ("chat", "embed", "generate", "health", "list_models", "route", "stream")
+_CALLS = ("chat", "embed", "generate", "health", "history", "list_models", "route", "stream", "usage")
 _SUBMODULES = ("errors", "models", "types")
 
 __all__ = [
@@ -96,12 +98,14 @@ __all__ = [
     "errors",
     "generate",
     "health",
+    "history",
     "list_models",
     "models",
     "register_provider",
     "route",
     "stream",
     "types",
+    "usage",
 ]
 
 

@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("types", "sanitize"),
     ("config", "images", "recording", "reply", "tools"),
     ("providers", "stores", "weights", "pipeline", "prices"),
-    ("router", "health", "usage"),
+    ("monitor", "reports", "router"),
     ("request",),
     ("loop",),
     ("pool",),

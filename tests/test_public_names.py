@@ -36,12 +36,14 @@ PUBLIC = [
     "errors",
     "generate",
     "health",
+    "history",
     "list_models",
     "models",
     "register_provider",
     "route",
     "stream",
     "types",
+    "usage",
 ]
 
 ROOT = Path(farm_notebook.__file__).parent
@@ -77,6 +79,14 @@ def test_the_public_names_are_these() -> None:
 def test_a_public_name_resolves_and_is_listed(name: str) -> None:
     assert getattr(farm_notebook, name) is not None
     assert name in dir(farm_notebook)
+
+
+def test_no_module_takes_the_place_of_a_call() -> None:
+    names = public_modules()
+    for name in names:
+        import_module(name)
+    calls = [name for name in PUBLIC if callable(getattr(farm_notebook, name))]
+    assert {"chat", "embed", "generate", "health", "list_models", "route", "stream"} <= set(calls)
 
 
 def test_a_public_class_is_the_one_of_its_home() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 
 from farm_notebook.cli.terminal import emit, emit_json
 from farm_notebook.farm import Farm
-from farm_notebook.usage.tables import duration
+from farm_notebook.reports.tables import duration
 
 __all__ = ["clear", "stats"]
 

@@ -10,10 +10,10 @@ from farm_notebook import loop
 from farm_notebook.cli.terminal import console, emit, emit_json, note
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import InvalidRequestError
+from farm_notebook.reports import HistoryReport, UsageReport, history_report
+from farm_notebook.reports.tables import dollars, seconds
 from farm_notebook.stores.calls import Call, Turn
 from farm_notebook.stores.history import History
-from farm_notebook.usage import HistoryReport, UsageReport, history_report
-from farm_notebook.usage.tables import dollars, seconds
 
 __all__ = ["clear", "emit_table", "find", "open_history", "show"]
 
@@ -39,7 +39,7 @@ def find(search: str | None, *, model: str | None, since: str | None, limit: int
     Args:
         search: Words of the prompt or of the answer.
         model: Of this model only.
-        since: An age or a day; see ``usage.as_moment``.
+        since: An age or a day; see ``reports.as_moment``.
         limit: So many at most.
         as_json: A JSON array of all that is known of each, rather than a table.
 

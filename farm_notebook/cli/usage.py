@@ -8,8 +8,8 @@ from farm_notebook import loop
 from farm_notebook.cli.history import emit_table, open_history
 from farm_notebook.cli.terminal import emit, emit_json
 from farm_notebook.config import load_config
+from farm_notebook.reports import usage_report
 from farm_notebook.stores.calls import UsageBy
-from farm_notebook.usage import usage_report
 
 __all__ = ["usage"]
 
@@ -19,7 +19,7 @@ def usage(by: UsageBy, *, since: str | None, as_json: bool) -> None:
 
     Args:
         by: What the calls of one row have in common.
-        since: An age or a day; see ``usage.as_moment``.
+        since: An age or a day; see ``reports.as_moment``.
         as_json: A JSON array of plain figures, rather than a table.
 
     Raises:

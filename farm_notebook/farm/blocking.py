@@ -14,12 +14,12 @@ from farm_notebook import loop
 from farm_notebook.config import FarmConfig
 from farm_notebook.farm.core import AsyncFarm, entered, left
 from farm_notebook.reply import Reply
+from farm_notebook.reports import HistoryReport, UsageReport
 from farm_notebook.request import Options, Prompt
 from farm_notebook.router import RouteDecision
 from farm_notebook.stores import StoreStats
 from farm_notebook.stores.calls import UsageBy
 from farm_notebook.types import ChatRequest, Embeddings, Event, LoadProgress, ModelInfo, ProviderStatus
-from farm_notebook.usage import HistoryReport, UsageReport
 
 __all__ = ["Farm", "default_farm"]
 

@@ -15,6 +15,7 @@ from farm_notebook.errors import ConfigError, FarmError, ProviderError
 from farm_notebook.pool import shared_pool
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.reply import Reply, ReplyBuilder
+from farm_notebook.reports import HistoryReport, UsageReport, history_report, usage_report
 from farm_notebook.request import Options, Prompt, build_request
 from farm_notebook.router import RouteDecision, explain, explaining, resolve
 from farm_notebook.stores import StoreStats
@@ -31,7 +32,6 @@ from farm_notebook.types import (
     RequestKind,
     TextDelta,
 )
-from farm_notebook.usage import HistoryReport, UsageReport, history_report, usage_report
 
 __all__ = ["AsyncFarm", "entered", "left"]
 
@@ -192,7 +192,7 @@ class AsyncFarm:
         since: str | None = None,
         limit: int = 20,
     ) -> HistoryReport:
-        """The calls of this user's kernels, newest first; see ``usage.history_report``.
+        """The calls of this user's kernels, newest first; see ``reports.history_report``.
 
         Raises:
             InvalidRequestError: ``since`` is no moment.
@@ -203,7 +203,7 @@ class AsyncFarm:
         )
 
     async def usage(self, by: UsageBy = "model", *, since: str | None = None) -> UsageReport:
-        """What these calls came to; see ``usage.usage_report``.
+        """What these calls came to; see ``reports.usage_report``.
 
         Raises:
             InvalidRequestError: ``since`` is no moment.

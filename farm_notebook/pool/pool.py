@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig
 from farm_notebook.config.secrets import find_secret
-from farm_notebook.health import HealthMonitor
+from farm_notebook.monitor import HealthMonitor
 from farm_notebook.pipeline import Handler, Middleware, compose
 from farm_notebook.pipeline.breaker import Breakers, breaker
 from farm_notebook.pipeline.budget import budget

@@ -320,7 +320,7 @@ async def test_the_key_is_in_no_error_and_in_no_provenance(
     shown += [repr(await farm.list_models()), repr(await farm.health())]
     shown.append(await shown_error(farm.chat("word " * 3000)))
     watch = Watch(farm, monkeypatch)
-    chat = asyncio.create_task(farm.chat(STORY))
+    chat = asyncio.create_task(farm.chat(STORY, temperature=0))
     await watch.until(TextDelta, 1)
     os.kill(pid_of(farm), signal.SIGKILL)
     shown.append(await shown_error(chat))
@@ -379,7 +379,7 @@ async def test_a_child_that_hangs_in_mid_answer_runs_out_the_idle_timer(
     farm = AsyncFarm(**impatient)
     watch = Watch(farm, monkeypatch)
     try:
-        chat = asyncio.create_task(farm.chat(STORY))
+        chat = asyncio.create_task(farm.chat(STORY, temperature=0))
         await watch.until(TextDelta, 5)
         os.kill(pid_of(farm), signal.SIGSTOP)
         with pytest.raises(ProviderTimeoutError, match="idle timer") as caught:
@@ -505,7 +505,7 @@ async def test_unloading_or_closing_in_mid_answer_is_a_typed_error_with_the_text
     farm: AsyncFarm, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     watch = Watch(farm, monkeypatch)
-    chat = asyncio.create_task(farm.chat(STORY))
+    chat = asyncio.create_task(farm.chat(STORY, temperature=0))
     await watch.until(TextDelta, 3)
     await (farm.unload() if how == "unload" else farm.aclose())
     with pytest.raises(ProviderConnectionError) as caught:
@@ -541,7 +541,7 @@ async def test_a_server_stopped_while_its_process_is_being_made_leaves_none(
 PARENT = """
 import os, sys, threading, time
 from farm_notebook.farm import Farm
-farm = Farm(llamacpp={"context_tokens": 2048})
+farm = Farm(model="llamacpp:smollm2:135m", llamacpp={"context_tokens": 2048})
 print("ready", flush=True)
 for _ in farm.load():
     pass
@@ -596,10 +596,18 @@ def test_no_child_outlives_a_parent_killed_while_the_model_loads(parent_script: 
 
 def wait_for_children(parent: subprocess.Popen[str]) -> list[psutil.Process]:
     process, give_up_at = psutil.Process(parent.pid), time.monotonic() + 30
-    while not (children := process.children()):
+    while not (children := [child for child in process.children() if is_llamacpp(child)]):
         assert time.monotonic() < give_up_at
         time.sleep(0.001)
     return children
+
+
+def is_llamacpp(process: psutil.Process) -> bool:
+    """Whether it is our child program, and not one that a library asks about the machine."""
+    try:
+        return any(word.endswith("child.py") for word in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def mapped(process: psutil.Process) -> list[str]:

@@ -17,9 +17,9 @@ from farm_notebook.farm import blocking as farm_module
 
 
 @pytest.fixture
-def default(monkeypatch: pytest.MonkeyPatch) -> Farm:
-    """A default farm for one test."""
-    monkeypatch.setattr(farm_module, "_default", Farm(model="scripted:echo"))
+def default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Farm:
+    """A default farm for one test, which shares no loaded model with those of others."""
+    monkeypatch.setattr(farm_module, "_default", Farm(model="scripted:echo", cache_dir=tmp_path))
     return farm_module.default_farm()
 
 

@@ -38,7 +38,7 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[StoreStats] | 
 
 
 def _table(found: StoreStats, settings: CacheConfig) -> Table[StoreStats]:
-    from farm_notebook.usage.tables import duration
+    from farm_notebook.reports.tables import duration
 
     rows = (*found.facts(), ("kept for", duration(settings.ttl_s)))
     return Table(("cache", "on" if settings.enabled else "off"), rows, (found,))

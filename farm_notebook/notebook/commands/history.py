@@ -10,7 +10,7 @@ from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
 
 if TYPE_CHECKING:
-    from farm_notebook.usage import HistoryReport
+    from farm_notebook.reports import HistoryReport
 
 __all__ = ["add_arguments", "run"]
 

@@ -10,7 +10,7 @@ from farm_notebook.notebook.line import LineParser
 from farm_notebook.stores.calls import UsageBy
 
 if TYPE_CHECKING:
-    from farm_notebook.usage import UsageReport
+    from farm_notebook.reports import UsageReport
 
 __all__ = ["add_arguments", "run"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from farm_notebook.usage.calls import HistoryReport, history_report
-from farm_notebook.usage.report import UsageReport, usage_report
-from farm_notebook.usage.since import Since, as_moment
+from farm_notebook.reports.calls import HistoryReport, history_report
+from farm_notebook.reports.report import UsageReport, usage_report
+from farm_notebook.reports.since import Since, as_moment
 
 __all__ = ["HistoryReport", "Since", "UsageReport", "as_moment", "history_report", "usage_report"]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, overload
 
+from farm_notebook.reports import tables
+from farm_notebook.reports.since import Since, as_moment
+from farm_notebook.reports.tables import Column
 from farm_notebook.stores.calls import CANCELLED, Call
 from farm_notebook.stores.history import History
-from farm_notebook.usage import tables
-from farm_notebook.usage.since import Since, as_moment
-from farm_notebook.usage.tables import Column
 
 if TYPE_CHECKING:
     from rich.table import Table

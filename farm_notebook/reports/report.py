@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from farm_notebook.errors import InvalidRequestError
+from farm_notebook.reports import tables
+from farm_notebook.reports.since import Since, as_moment
+from farm_notebook.reports.tables import Column
 from farm_notebook.stores.calls import UsageBy, UsageRow
 from farm_notebook.stores.history import History
-from farm_notebook.usage import tables
-from farm_notebook.usage.since import Since, as_moment
-from farm_notebook.usage.tables import Column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ class UsageReport:
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        from farm_notebook.usage.plot import plot
+        from farm_notebook.reports.plot import plot
 
         return plot(self.daily)
 

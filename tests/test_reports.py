@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from farm_notebook.errors import InvalidRequestError, MissingExtraError
+from farm_notebook.reports import HistoryReport, UsageReport, as_moment, history_report, usage_report
+from farm_notebook.reports.tables import dollars, duration
 from farm_notebook.stores.calls import CallRecord, UsageRow
 from farm_notebook.stores.history import History
 from farm_notebook.types import ChatMessage, ChatRequest, ModelRef, Timings, ToolCall, Usage
-from farm_notebook.usage import HistoryReport, UsageReport, as_moment, history_report, usage_report
-from farm_notebook.usage.tables import dollars, duration
 
 CLOUD, LOCAL = ModelRef("openai", "gpt-4o"), ModelRef("llamacpp", "smollm2:135m")
 NOW = 1_790_000_000.0
@@ -240,7 +240,7 @@ def test_without_pandas_or_matplotlib_the_error_says_what_to_install(monkeypatch
 
 def test_importing_it_loads_neither() -> None:
     program = (
-        "import sys, farm_notebook.usage\n"
+        "import sys, farm_notebook.reports\n"
         "assert not {'pandas', 'matplotlib', 'numpy', 'rich.table'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -14,7 +14,7 @@ import pytest
 
 from farm_notebook.config import HealthConfig, load_config
 from farm_notebook.errors import ProviderConnectionError
-from farm_notebook.health import HealthMonitor
+from farm_notebook.monitor import HealthMonitor
 from farm_notebook.providers.scripted import ScriptedProvider
 from farm_notebook.types import ProviderStatus
 
