@@ -249,6 +249,62 @@ def test_without_a_cache_every_vector_is_asked_for(make: Make) -> None:
     assert GateProvider.embedded == ["a", "a"]
 
 
+# Embeddings
+
+
+def test_embeddings_are_limited_like_answers(make: Make) -> None:
+    farm = make(model="gate:any", limits={"requests_per_minute": 1, "longest_wait_s": 0})
+    farm.embed("one")
+    with pytest.raises(LimitReachedError, match="requests_per_minute"):
+        farm.embed("two")
+    assert GateProvider.embedded == ["one"]
+
+
+def test_embeddings_keep_within_the_budget(make: Make) -> None:
+    farm = make(**PRICED, budget={"tokens_per_day": 30})
+    farm.embed("one two three")
+    with pytest.raises(BudgetExceededError, match="tokens_per_day"):
+        farm.embed("word " * 50)
+    assert len(GateProvider.embedded) == 1
+    with pytest.raises(BudgetExceededError, match="tokens_per_day"):
+        farm.chat("hello", max_tokens=30)
+
+
+def test_a_provider_that_is_left_alone_is_not_asked_for_vectors_either(make: Make) -> None:
+    farm = make(
+        model="gate:dead", breaker={"failures": 1, "open_s": 60}, fallback={"chain": ["scripted:echo"]}
+    )
+    assert farm.chat("hello").ref == ECHO
+    with pytest.raises(BreakerOpenError):
+        farm.embed("hello", model="gate:any")
+    assert GateProvider.embedded == []
+
+
+def test_vectors_are_asked_for_again_where_that_helps(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    farm = make(model="gate:any", retry={"attempts": 2, "first_backoff_s": 0})
+    embed, failures = GateProvider.embed, [ProviderConnectionError("once", provider="gate")]
+
+    async def at_second_try(self: GateProvider, texts: Any, model: str) -> Embeddings:
+        if failures:
+            raise failures.pop()
+        return await embed(self, texts, model)
+
+    monkeypatch.setattr(GateProvider, "embed", at_second_try)
+    assert len(farm.embed("hello").vectors) == 1
+    assert not failures
+
+
+def test_no_stand_in_is_asked_for_vectors(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    farm = make(model="gate:any", fallback={"chain": ["scripted:echo"]})
+
+    async def broken(self: GateProvider, texts: Any, model: str) -> Embeddings:
+        raise ProviderConnectionError("nothing listens there", provider="gate")
+
+    monkeypatch.setattr(GateProvider, "embed", broken)
+    with pytest.raises(ProviderConnectionError, match="nothing listens"):
+        farm.embed("hello")
+
+
 # Which model
 
 

@@ -46,6 +46,8 @@ def prompt_tokens(request: ChatRequest) -> int:
 
 def answer_tokens(request: ChatRequest) -> int:
     """How many tokens the answer may have; without ``max_tokens`` it is a guess that few answers exceed."""
+    if request.kind == "embedding":
+        return 0
     return ANSWER_TOKENS if request.max_tokens is None else request.max_tokens
 
 

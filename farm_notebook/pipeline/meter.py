@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from farm_notebook.pipeline import Handler, Middleware
+from farm_notebook.pipeline.embedding_stream import Embed
 from farm_notebook.stores.calls import CANCELLED, CallRecord
 from farm_notebook.types import (
     ChatMessage,
@@ -26,7 +27,6 @@ from farm_notebook.types import (
     Queued,
     ReasoningDelta,
     Rerouted,
-    Route,
     Started,
     TextDelta,
     Timings,
@@ -34,15 +34,12 @@ from farm_notebook.types import (
     Usage,
 )
 
-__all__ = ["Embed", "Pricing", "Record", "meter", "meter_embeddings"]
+__all__ = ["Pricing", "Record", "meter", "meter_embeddings"]
 
 PROBLEM_CHARS = 1000  # of an error, in a history
 
 Record: TypeAlias = Callable[[CallRecord], None]
 """Takes a call that has ended; fast enough for an event loop."""
-
-Embed: TypeAlias = Callable[[Sequence[str], ModelRef], Awaitable[Embeddings]]
-"""One vector a text, by a model."""
 
 
 class Pricing(Protocol):
@@ -141,7 +138,7 @@ def meter_embeddings(
         return embed
 
     async def measured(texts: Sequence[str], ref: ModelRef) -> Embeddings:
-        request = ChatRequest(ref, tuple(ChatMessage("user", text) for text in texts), route=Route())
+        request = ChatRequest(ref, tuple(ChatMessage("user", text) for text in texts), kind="embedding")
         call = _Call(request, clock, prices)
         at, origin, error, usage = now(), notebook(), None, Usage()
         if prices is not None:
@@ -159,7 +156,7 @@ def meter_embeddings(
         finally:
             told = call.record(at, error, [], origin, environment)
             is_cached = error is None and usage.input_tokens == 0 and len(texts) > 0
-            record(replace(told, kind="embedding", usage=usage, is_cached=is_cached))
+            record(replace(told, usage=usage, is_cached=is_cached))
         return embeddings
 
     return measured

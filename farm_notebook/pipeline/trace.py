@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from farm_notebook.config import TelemetryConfig
 from farm_notebook.pipeline import Handler, Middleware
-from farm_notebook.pipeline.meter import Embed
+from farm_notebook.pipeline.embedding_stream import Embed
 from farm_notebook.types import (
     ChatMessage,
     ChatRequest,

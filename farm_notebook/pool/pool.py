@@ -15,6 +15,7 @@ from farm_notebook.pipeline import Handler, Middleware, compose
 from farm_notebook.pipeline.breaker import Breakers, breaker
 from farm_notebook.pipeline.budget import budget
 from farm_notebook.pipeline.cache import cache
+from farm_notebook.pipeline.embedding_stream import under
 from farm_notebook.pipeline.embeddings import EmbeddingCache
 from farm_notebook.pipeline.fallback import fallback
 from farm_notebook.pipeline.limit import limit
@@ -72,6 +73,7 @@ class Pool:
         self._flights = SingleFlight[Event]()
         self._told = set[tuple[ModelRef, str]]()
         self._embeddings = EmbeddingCache(self.answers, self.providers.digest, self.providers.identity)
+        self._asked_embeddings = under(compose(*self._attempt()), self.providers.embed)
         self._embed = meter_embeddings(
             trace_embeddings(self._kept_embeddings, config.telemetry, redact=self._redact),
             prices=self.prices,
@@ -102,10 +104,7 @@ class Pool:
                 ailment=self._ailment,
                 enabled=config.fallback.enabled,
             ),
-            breaker(self.breakers),
-            retry(config.retry),
-            budget(config.budget, self.ledger, self.prices.cost, notebook=lambda: notebook_name() or ""),
-            limit(config.limits, self.ledger),
+            *self._attempt(),
             timers(config.timeouts),
         )
         return compose(*policies)(self.providers.dispatch)
@@ -146,10 +145,19 @@ class Pool:
         return await self.providers.get(provider).list_models()
 
     async def _kept_embeddings(self, texts: Sequence[str], ref: ModelRef) -> Embeddings:
-        provider = self.providers.get(ref.provider)
         if not self._config.cache.enabled:
-            return await provider.embed(texts, ref.model)
-        return await self._embeddings.embed(texts, ref, lambda missing: provider.embed(missing, ref.model))
+            return await self._asked_embeddings(texts, ref)
+        return await self._embeddings.embed(texts, ref, lambda missing: self._asked_embeddings(missing, ref))
+
+    def _attempt(self) -> tuple[Middleware, ...]:
+        """What stands before each attempt to ask a provider, whatever it is asked."""
+        config = self._config
+        return (
+            breaker(self.breakers),
+            retry(config.retry),
+            budget(config.budget, self.ledger, self.prices.cost, notebook=lambda: notebook_name() or ""),
+            limit(config.limits, self.ledger),
+        )
 
     def _cache(self, *, in_pieces: bool) -> Middleware:
         """Keeps and gives answers, where that is not switched off."""

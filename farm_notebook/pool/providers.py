@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, Set
+from collections.abc import AsyncGenerator, Sequence, Set
 from contextlib import aclosing
 from typing import Any
 
@@ -23,7 +23,7 @@ from farm_notebook.errors import FarmError, IncompleteStreamError
 from farm_notebook.providers import is_replaced, make_provider, provider_names, unused_providers
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.router import explaining
-from farm_notebook.types import ChatRequest, Event, Finished, ModelRef, ProviderStatus
+from farm_notebook.types import ChatRequest, Embeddings, Event, Finished, ModelRef, ProviderStatus
 
 __all__ = ["ProviderPool", "shared_providers"]
 
@@ -121,6 +121,10 @@ class ProviderPool:
             raise IncompleteStreamError(
                 f"The answer of {ref} ended without its finish mark.", provider=ref.provider
             )
+
+    async def embed(self, texts: Sequence[str], ref: ModelRef) -> Embeddings:
+        """Ask the provider for vectors."""
+        return await self.get(ref.provider).embed(texts, ref.model)
 
     async def aclose(self) -> None:
         """Close every provider; the next request makes it anew.

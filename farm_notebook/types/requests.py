@@ -26,7 +26,7 @@ __all__ = [
     "Route",
 ]
 
-RequestKind = Literal["chat", "completion"]
+RequestKind = Literal["chat", "completion", "embedding"]
 ReasoningEffort = Literal["off", "on", "low", "medium", "high"]
 CacheUse = Literal["use", "refresh", "off"]
 Balance = Literal["weighted", "least_busy"]
@@ -92,7 +92,8 @@ class ChatRequest:
         ref: The model that is asked.
         messages: The conversation, oldest first. A completion has exactly one message,
             whose content is the raw prompt (no chat template is applied).
-        kind: ``chat`` or ``completion``.
+        kind: ``chat``, ``completion``, or ``embedding``, whose texts are the messages; that passes the
+            policies only, and no provider's ``stream``.
         temperature: 0 (greedy) and up; ``None`` leaves the provider's default.
         top_p: Nucleus sampling, above 0 and at most 1.
         max_tokens: At least 1; ``None`` means until the model stops.
