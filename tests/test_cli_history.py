@@ -163,6 +163,18 @@ def test_forgetting_says_how_many_there_were(farm: Farm, cache: Path) -> None:
     assert b"capital of France" not in (cache / "history-1.sqlite").read_bytes()
 
 
+def test_who_sits_at_a_terminal_is_asked_before_all_is_forgotten(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [False, True]
+    monkeypatch.setattr("farm_notebook.cli.history.is_terminal", lambda _: True)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: answers.pop(0))
+    assert farm("history", "clear") == (1, "", "")
+    assert farm("history", "clear") == (0, "3 calls forgotten\n", "")
+    assert farm("history", "clear", "--yes") == (0, "0 calls forgotten\n", "")
+    assert not answers
+
+
 def test_a_history_that_is_switched_off_is_still_listed_and_said_to_be_off(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

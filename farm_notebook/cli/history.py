@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
+import sys
 from typing import Any
 
+import typer
+
 from farm_notebook import loop
-from farm_notebook.cli.terminal import console, emit, emit_json, note
-from farm_notebook.config import FarmConfig, load_config
-from farm_notebook.errors import InvalidRequestError
-from farm_notebook.reports import HistoryReport, UsageReport, history_report
-from farm_notebook.reports.tables import dollars, seconds
-from farm_notebook.stores.calls import Call, Turn
-from farm_notebook.stores.history import History
+from farm_notebook.cli.terminal import console, emit, emit_json, is_terminal, note
+from farm_notebook.config import load_config
+from farm_notebook.reports import HistoryReport, UsageReport, call_report, history_report, open_history
+from farm_notebook.stores.calls import Call
 
-__all__ = ["clear", "emit_table", "find", "open_history", "show"]
-
-
-def open_history(config: FarmConfig) -> History:
-    """The history of a configuration, to be read."""
-    kept = config.history
-    return History(config.history_path, keep_days=kept.keep_days, max_bytes=kept.max_bytes, texts=kept.texts)
+__all__ = ["clear", "emit_table", "find", "show"]
 
 
 def emit_table(report: HistoryReport | UsageReport) -> None:
@@ -69,77 +62,29 @@ def show(number: int, *, as_json: bool) -> None:
         OSError: The file cannot be read.
     """
     history = open_history(load_config())
-    call = loop.run_blocking(history.call(number))
+    report = loop.run_blocking(call_report(history, number))
     loop.run_blocking(history.aclose())
-    if call is None:
-        raise InvalidRequestError(f"There is no call {number}. `farm history` lists those there are.")
     if as_json:
-        emit_json(dataclasses.asdict(call))
-        return
-    for name, value in _facts(call):
-        emit(f"{name:<14}{value}", end="\n")
-    answer = Turn("assistant", call.text or "", tool_calls=call.tool_calls)
-    for turn in (*call.messages, answer):
-        emit(f"\n[{turn.role}]\n{_said(turn)}", end="\n")
+        emit_json(dataclasses.asdict(report.call))
+    else:
+        emit(report.plain(), end="\n")
 
 
-def clear() -> None:
-    """Forget every call, and say how many there were.
+def clear(*, is_allowed: bool) -> None:
+    """Forget every call, and say how many there were. Who sits at a terminal is asked first.
+
+    Args:
+        is_allowed: Without asking.
 
     Raises:
         OSError: The file cannot be written.
     """
+    if not is_allowed and is_terminal(sys.stdin) and not typer.confirm("Forget every call?", err=True):
+        raise typer.Exit(1)
     history = open_history(load_config())
     count = loop.run_blocking(history.clear())
     loop.run_blocking(history.aclose())
     emit(f"{count:,} call{'s' * (count != 1)} forgotten", end="\n")
-
-
-def _facts(call: Call) -> list[tuple[str, str]]:
-    usage, timings = call.usage, call.timings
-    tokens = [
-        f"{number:,} {what}"
-        for number, what in (
-            (usage.input_tokens, "in"),
-            (usage.output_tokens, "out"),
-            (usage.cached_tokens, "of them kept by the provider"),
-            (usage.reasoning_tokens, "of them reasoning"),
-        )
-        if number is not None
-    ]
-    waits = [
-        f"{what} {seconds(value)}"
-        for what, value in (
-            ("waiting", timings.queue_s or None),
-            ("loading", timings.load_s or None),
-            ("first token", timings.first_token_s),
-            ("in all", timings.total_s),
-        )
-        if value is not None
-    ]
-    asked = f" (asked for {call.name or call.asked})" if call.name or call.asked != call.model else ""
-    ended = call.finish_reason or " ".join(word for word in (call.error, call.problem) if word)
-    facts = [
-        ("call", f"{call.id}, {call.kind}"),
-        ("when", datetime.fromtimestamp(call.at).astimezone().isoformat(" ", "seconds")),
-        ("model", f"{call.model}{asked}"),
-        ("rerouted", call.rerouted or ""),
-        ("ended", f"{ended}{', kept answer' if call.is_cached else ''}"),
-        ("tokens", ", ".join(tokens) or "unknown"),
-        ("cost", dollars(call.cost) if call.is_taken else "-"),
-        ("time", ", ".join(waits)),
-        ("parameters", ", ".join(f"{name}={value}" for name, value in call.parameters.items())),
-        ("notebook", call.notebook or ""),
-        ("environment", call.environment),
-        ("fingerprint", call.fingerprint or ""),
-    ]
-    return [(name, " ".join(value.split())) for name, value in facts if value]
-
-
-def _said(turn: Turn) -> str:
-    pictures = (f"(image: {image})" for image in turn.images)
-    calls = (f"(calls {call.name} with {call.arguments})" for call in turn.tool_calls)
-    return "\n".join(part for part in (*pictures, turn.text, *calls) if part)
 
 
 def _without_messages(call: Call) -> dict[str, Any]:

@@ -59,11 +59,13 @@ def show_call(
 
 
 @history.command("clear")
-def forget_calls() -> None:
-    """Forget all of them."""
+def forget_calls(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Forget all of them. On a terminal you are asked first."""
     from farm_notebook.cli.history import clear
 
-    clear()
+    clear(is_allowed=yes)
 
 
 def show_usage(

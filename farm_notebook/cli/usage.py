@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from farm_notebook import loop
-from farm_notebook.cli.history import emit_table, open_history
+from farm_notebook.cli.history import emit_table
 from farm_notebook.cli.terminal import emit, emit_json
 from farm_notebook.config import load_config
-from farm_notebook.reports import usage_report
+from farm_notebook.reports import open_history, usage_report
 from farm_notebook.stores.calls import UsageBy
 
 __all__ = ["usage"]

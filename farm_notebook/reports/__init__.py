@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from farm_notebook.reports.calls import HistoryReport, history_report
+from farm_notebook.reports.call import CallReport, call_report
+from farm_notebook.reports.calls import HistoryReport, history_report, open_history
 from farm_notebook.reports.report import UsageReport, usage_report
 from farm_notebook.reports.since import Since, as_moment
 
-__all__ = ["HistoryReport", "Since", "UsageReport", "as_moment", "history_report", "usage_report"]
+__all__ = [
+    "CallReport",
+    "HistoryReport",
+    "Since",
+    "UsageReport",
+    "as_moment",
+    "call_report",
+    "history_report",
+    "open_history",
+    "usage_report",
+]

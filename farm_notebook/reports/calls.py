@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, overload
 
+from farm_notebook.config import FarmConfig
 from farm_notebook.reports import tables
 from farm_notebook.reports.since import Since, as_moment
 from farm_notebook.reports.tables import Column
@@ -17,7 +18,7 @@ from farm_notebook.stores.history import History
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["HistoryReport", "history_report"]
+__all__ = ["HistoryReport", "history_report", "open_history"]
 
 EXCERPT_CHARS = 100  # of a text, in a table
 _COLUMNS = (
@@ -99,6 +100,12 @@ class HistoryReport(Sequence[Call]):
             ]
             for call in self.calls
         ]
+
+
+def open_history(config: FarmConfig) -> History:
+    """The history of a configuration, to be read."""
+    kept = config.history
+    return History(config.history_path, keep_days=kept.keep_days, max_bytes=kept.max_bytes, texts=kept.texts)
 
 
 async def history_report(

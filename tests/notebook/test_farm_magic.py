@@ -300,6 +300,42 @@ def test_reports_are_the_cells_value(shell: Shell, calls: Calls) -> None:
     ]
 
 
+def test_one_call_is_shown_in_full_and_all_are_forgotten_only_if_that_is_meant(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_HISTORY__ENABLED", "true")
+    shell.reply("%farm_chat --no-history one two")
+    found, out = shell.run("%farm history show 1")  # at once, so that it may not be written yet
+    assert found.result.call.id == 1
+    assert "[user]\none two\n\n[assistant]\n" in out
+    shell.run("%farm_chat --no-history how to show and clear 1")
+    for search in ("find show and clear", "how to show", "find"):
+        found, _ = shell.run(f"%farm history {search}")
+        assert found.result[0].question == "how to show and clear 1"
+    error, out = shell.error("%farm history clear")
+    assert isinstance(error, FarmError)
+    assert "If it is meant: `%farm history clear --yes`" in out
+    _, out = shell.run("%farm history clear --yes")
+    assert out == "2 calls forgotten.\n"
+    found, _ = shell.run("%farm history")
+    assert len(found.result) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("show", "`show` takes the id of one call, as in `%farm history show 42`, and not ''"),
+        ("show me more", "not 'me more'. To search for the word, say `%farm history find show`"),
+        ("show 7", "There is no call 7. `farm history` lists those there are."),
+        ("clear it --yes", "takes no 'it'"),
+    ],
+)
+def test_what_cannot_be_shown_or_forgotten_is_quoted(shell: Shell, line: str, text: str) -> None:
+    error, out = shell.error(f"%farm history {line}")
+    assert isinstance(error, FarmError)
+    assert text in out
+
+
 def test_a_terminal_is_told_how_to_see_the_plot(shell: Shell, calls: Calls) -> None:
     result, out = shell.run("%farm usage --plot")
     result.raise_error()

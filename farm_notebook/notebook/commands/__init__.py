@@ -56,7 +56,7 @@ COMMANDS = {
         Command("load", "bring a model into memory"),
         Command("unload", "give a model's memory back"),
         Command("cache", "kept answers: stats, clear, on, off"),
-        Command("history", "what was asked, newest first", takes_text=True),
+        Command("history", "what was asked, newest first; show ID, clear", takes_text=True),
         Command("usage", "calls, tokens and cost, by model or day"),
         Command("config", "the settings: show, reload, path"),
     )

@@ -1,8 +1,9 @@
-"""``%farm history``: what was asked, newest first."""
+"""``%farm history``: what was asked, newest first; one call in full; and forgetting them."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farm_notebook.errors import InvalidRequestError
@@ -10,25 +11,75 @@ from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
 
 if TYPE_CHECKING:
-    from farm_notebook.reports import HistoryReport
+    from farm_notebook.farm import Farm
+    from farm_notebook.reports import CallReport, HistoryReport
 
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: LineParser) -> None:
-    parser.add_argument("search", nargs="*", metavar="SEARCH", help="words of the prompt or of the answer")
+    parser.add_argument(
+        "search",
+        nargs="*",
+        metavar="SEARCH",
+        help="words of the prompt or of the answer; or `show ID`: one call in full; or `clear`: forget all",
+    )
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many calls (default: 20)")
     parser.add_argument("-m", "--model", metavar="NAME", help="of this model only")
     parser.add_argument("--since", metavar="WHEN", help="a day, as in 2026-05-31, or an age, as in 7d")
+    parser.add_argument("--yes", action="store_true", help="with `clear`: I mean it")
 
 
-def run(session: Session, arguments: argparse.Namespace) -> HistoryReport:
-    """Show the calls that this user's kernels made."""
+def run(session: Session, arguments: argparse.Namespace) -> HistoryReport | CallReport | None:
+    """Show the calls that this user's kernels made, or one of them, or forget them all."""
     if arguments.limit < 1:
         raise InvalidRequestError(f"--limit {arguments.limit} is out of range. Valid: 1 and up.")
-    return session.farm.history(
-        " ".join(arguments.search) or None,
-        model=arguments.model,
-        since=arguments.since,
-        limit=arguments.limit,
-    )
+    match arguments.search:
+        case ["show", *words]:
+            return _show(session.farm, words)
+        case ["clear", *words]:
+            _clear(session.farm, words, is_meant=arguments.yes)
+            return None
+        case ["find", *words] | words:
+            return session.farm.history(
+                " ".join(words) or None, model=arguments.model, since=arguments.since, limit=arguments.limit
+            )
+
+
+def _show(farm: Farm, words: Sequence[str]) -> CallReport:
+    from farm_notebook import loop
+    from farm_notebook.reports import call_report, open_history
+
+    if len(words) != 1 or not words[0].isdecimal():
+        raise InvalidRequestError(
+            f"`show` takes the id of one call, as in `%farm history show 42`, and not {' '.join(words)!r}. "
+            "To search for the word, say `%farm history find show`."
+        )
+    farm.history(limit=1)  # writes what this farm has not written yet
+    history = open_history(farm.config)
+    try:
+        return loop.run_blocking(call_report(history, int(words[0])))
+    finally:
+        loop.run_blocking(history.aclose())
+
+
+def _clear(farm: Farm, words: Sequence[str], *, is_meant: bool) -> None:
+    from farm_notebook import loop
+    from farm_notebook.reports import open_history
+
+    if words:
+        raise InvalidRequestError(
+            f"`clear` forgets every call, and takes no {' '.join(words)!r}. "
+            "To search for the word, say `%farm history find clear`."
+        )
+    if not is_meant:
+        raise InvalidRequestError(
+            "That would forget every call of all your notebooks. If it is meant: `%farm history clear --yes`."
+        )
+    farm.history(limit=1)  # writes what this farm has not written yet
+    history = open_history(farm.config)
+    try:
+        count = loop.run_blocking(history.clear())
+    finally:
+        loop.run_blocking(history.aclose())
+    print(f"{count:,} call{'s' * (count != 1)} forgotten.")
