@@ -30,7 +30,14 @@ EXAMPLES: Mapping[str, str] = {
     'careful = { model = "openai:gpt-4o", fallback = ["fast"], parameters = { temperature = 0.0 } }',
     "prices": '"groq:llama-3.3-70b-versatile" = { input = 0.59, output = 0.79 }',
     "endpoints": 'groq = { base_url = "https://api.groq.com/openai/v1", api_key_env = "GROQ_API_KEY" }',
+    "cache_dir": 'cache_dir = "/data/farm-notebook"',
+    "llamacpp.threads": "threads = 4",
     "limits.per": 'per = { openai = { requests_per_minute = 60 }, "openai:gpt-4o" = { concurrency = 2 } }',
+}
+# Of these each machine has a default of its own; what it is here is nobody else's, and a file may be shared.
+FOUND: Mapping[str, str] = {
+    "cache_dir": "the user's cache folder",
+    "llamacpp.threads": "all physical cores but one",
 }
 
 
@@ -71,7 +78,8 @@ def describe(section: type[Section], name: str) -> str:
 def _settings(section: type[Section], prefix: str, fields: Mapping[str, Any] | None = None) -> Iterator[str]:
     for name, field in (fields or section.model_fields).items():
         if text := describe(section, name):
-            yield _comment(text)
+            found = FOUND.get(prefix + name)
+            yield _comment(f"{text} The default is {found}." if found else text)
         yield _off(EXAMPLES.get(prefix + name) or f"{name} = {as_toml(_default(field))}")
 
 

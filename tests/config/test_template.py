@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from farm_notebook.config import FarmConfig, load_config
-from farm_notebook.config.template import EXAMPLES, describe, summary, template
+from farm_notebook.config.providers import LlamaCppConfig
+from farm_notebook.config.template import EXAMPLES, FOUND, describe, summary, template
 from farm_notebook.config.toml import as_document, as_toml
 
 
@@ -30,6 +31,27 @@ def test_every_line_of_it_switched_on_is_the_default() -> None:
     assert len(lines) > 80
     assert load_config() == FarmConfig()
     assert tomllib.loads(Path("farm.toml").read_text("utf-8"))["cache"]["ttl_s"] == 3600
+
+
+def test_nothing_in_it_is_of_the_machine_it_was_written_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = template()
+    assert str(FarmConfig().cache_dir) not in text
+    monkeypatch.setenv("XDG_CACHE_HOME", "/another/home")
+    assert template() == text
+    assert "The default is the user's cache folder." in " ".join(text.replace("##", " ").split())
+
+
+def test_a_default_that_is_found_on_each_machine_is_told_in_words() -> None:
+    sections = {"": FarmConfig, "llamacpp.": LlamaCppConfig}
+    found = {
+        prefix + name
+        for prefix, section in sections.items()
+        for name, field in section.model_fields.items()
+        if field.default_factory is not None
+        and not isinstance(field.get_default(call_default_factory=True), dict)
+    }
+    assert found == FOUND.keys()
+    assert found <= EXAMPLES.keys()
 
 
 def test_every_example_in_it_is_valid_and_sets_something() -> None:
