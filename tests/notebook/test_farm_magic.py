@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -229,6 +230,15 @@ def test_the_settings_are_shown_with_where_they_come_from(
     assert "retry.attempts" not in out
     _, out = shell.run("%farm config show --all")
     assert any(line.split()[:3] == ["retry.attempts", "3", "default"] for line in out.splitlines())
+
+
+def test_where_nothing_is_set_that_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("FARM_", "AI_", "OLLAMA_", "OPENAI_", "H"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
+    result, out = shell.run("%farm config show")
+    assert result.result is None
+    assert out == "Nothing is set: the defaults hold. `%farm config show --all` lists them.\n"
 
 
 def test_the_files_that_settings_are_read_from_are_named(shell: Shell, own_folder: Path) -> None:

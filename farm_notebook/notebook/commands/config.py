@@ -36,7 +36,10 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[SettingOrigin]
         case _:
             from farm_notebook.config.provenance import explain_settings
 
-            return _table(explain_settings(farm.core.settings), with_defaults=arguments.all)
+            found = explain_settings(farm.core.settings)
+            if arguments.all or any(each.source != "default" for each in found):
+                return _table(found, with_defaults=arguments.all)
+            print("Nothing is set: the defaults hold. `%farm config show --all` lists them.")
     return None
 
 
