@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
-__all__ = ["at_shutdown", "get_loop", "iterate", "iterate_blocking", "run", "run_blocking"]
+__all__ = ["at_shutdown", "get_loop", "iterate", "iterate_blocking", "not_at_shutdown", "run", "run_blocking"]
 
 T = TypeVar("T")
 
@@ -60,6 +60,12 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 def at_shutdown(closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run ``closer`` on the loop when the interpreter exits."""
     _closers.append(closer)
+
+
+def not_at_shutdown(closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Take back what ``at_shutdown`` was told; what closes it is gone."""
+    with contextlib.suppress(ValueError):
+        _closers.remove(closer)
 
 
 async def run(work: Coroutine[Any, Any, T]) -> T:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -442,6 +443,50 @@ def test_a_reload_that_fails_leaves_the_settings_as_they_were() -> None:
     assert farm.reload() == Farm(model="scripted:echo").config
     with pytest.raises(ConfigError, match="whole FarmConfig"):
         Farm(load_config({"model": "scripted:echo"})).reload()
+
+
+def test_a_reload_gives_back_what_nobody_uses_any_more(toy: type[ToyProvider]) -> None:
+    farm = Farm(model="toy:loud")
+    farm.chat("a")
+    farm.reload(retry={"attempts": 5})
+    assert not toy.made[0].closed, "policies are no reason to unload a model"
+    farm.reload(offline=True)
+    farm.chat("b")
+    assert [provider.closed for provider in toy.made] == [True, False]
+
+
+def test_a_reload_takes_nothing_from_other_farms(toy: type[ToyProvider]) -> None:
+    farm, other = Farm(model="toy:loud"), Farm(model="toy:quiet")
+    farm.chat("a")
+    farm.reload(offline=True)
+    assert not toy.made[0].closed
+    other.chat("b")
+    assert len(toy.made) == 1
+
+
+def test_a_reload_breaks_off_no_answer(farm: Farm) -> None:
+    stream = farm.stream("x", model="scripted:slow-10")
+    pieces = [next(stream)]
+    farm.reload(offline=True)
+    pieces += stream
+    assert len(pieces) == 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list open files there")
+def test_many_reloads_leave_no_file_open(tmp_path: Path) -> None:
+    farm = Farm(model="scripted:echo", cache_dir=tmp_path, cache={"enabled": True}, history={"enabled": True})
+
+    def open_files() -> int:
+        farm.chat("a", temperature=0)
+        assert farm.cache_stats().entries == 1
+        assert len(farm.history()) > 0
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = open_files()
+    for number in range(10):
+        farm.reload(cache={"ttl_s": 100 + number})
+        assert open_files() <= before + 3
+    farm.close()
 
 
 def test_making_a_farm_makes_no_provider(toy: type[ToyProvider]) -> None:

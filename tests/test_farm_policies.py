@@ -313,7 +313,15 @@ def test_no_name_is_a_model_at_hand_and_that_is_told_once(make: Make) -> None:
     first, second = (streamed(farm, "hello", model="any") for _ in range(2))
     assert isinstance(first[0], Routed)
     assert first[0].ref.provider == "gate"
-    assert not any(isinstance(event, Routed) for event in second)
+    assert first[0].reason
+    assert second[0] == Routed(first[0].ref, "")
+
+
+def test_after_a_reload_the_choice_is_not_told_again(make: Make) -> None:
+    farm = make(model="any", aliases={"any": {"model": "gate"}})
+    assert farm.chat("hello").routed
+    farm.reload(retry={"attempts": 3})
+    assert not farm.chat("hello").routed
 
 
 def test_places_of_one_name_share_its_requests_and_stand_in_for_each_other(make: Make) -> None:
@@ -338,6 +346,17 @@ def test_a_route_is_explained(make: Make) -> None:
     assert farm.chat("hello", model="fast").parameters == {"temperature": 0}
 
 
+def test_a_route_tells_who_is_asked_last_for_now(make: Make) -> None:
+    farm = make(
+        model="gate:dead", fallback={"chain": ["scripted:echo"]}, breaker={"failures": 1, "open_s": 60}
+    )
+    assert farm.route().ref == DEAD
+    farm.chat("hello")
+    decision = farm.route()
+    assert (decision.ref, decision.alternates) == (ECHO, (DEAD,))
+    assert any(reason.startswith("gate:dead is not well, and is asked last:") for reason in decision.reasons)
+
+
 # History and health
 
 
@@ -357,14 +376,26 @@ def test_every_call_is_remembered_however_it_ended(make: Make) -> None:
     assert (total.requests, total.cached, total.failed) == (3, 1, 1)
 
 
-def test_a_key_is_in_no_history(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_key_is_in_no_file(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     key = "sk-planted-0123456789"
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    farm = make(history={"enabled": True}, cache={"enabled": False})
-    assert farm.chat(f"my key is {key}").text == f"my key is {key}"
-    assert len(farm.history()) == 1
+    farm = make(history={"enabled": True}, cache={"enabled": True})
+    assert farm.chat("my key is secret", temperature=0).text == "my key is secret"
+    assert farm.chat(f"my key is {key}", temperature=0).text == f"my key is {key}"
+    assert len(farm.history()) == 2
+    assert farm.cache_stats().entries == 1, "an answer with a key in it is not kept"
     farm.close()
     assert not any(key.encode() in file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
+
+
+async def test_a_call_that_is_cancelled_before_it_began_is_remembered_with_its_model(make: Make) -> None:
+    farm = make(model="any", aliases={"any": {"model": "gate"}}, history={"enabled": True})
+    core = farm.core
+    for _ in range(2):
+        events = core.events(core.request("hello"))
+        assert isinstance(await anext(events), Routed)
+        await events.aclose()
+    assert {(call.model, call.error) for call in await core.history()} == {("gate:echo", "cancelled")}
 
 
 def test_health_is_believed_for_a_while_unless_asked_anew(

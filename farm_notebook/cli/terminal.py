@@ -130,7 +130,7 @@ class ProgressLine:
         match event:
             case Routed(ref, reason):
                 self.clear()
-                if self._console.is_interactive:
+                if reason and self._console.is_interactive:
                     self._console.print(_one_line(f"asking {ref}: {reason}"), style="dim")
             case LoadProgress("load"):
                 self._draw("loading the model", 0, None, "")

@@ -50,7 +50,8 @@ class Farm:
         Raises:
             ConfigError: A setting is not valid; those from before stay in force.
         """
-        self.core = self.core.reloaded(overrides)
+        before, self.core = self.core, self.core.reloaded(overrides)
+        loop.run_blocking(before.let_go(self.core))
         return self.config
 
     def chat(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:

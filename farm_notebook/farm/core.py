@@ -52,7 +52,7 @@ class AsyncFarm:
     def __init__(self, config: FarmConfig | None = None, **settings: Any) -> None:
         self.settings = None if config is not None else settings
         self.config = config if config is not None else load_config(settings)
-        self._pool = shared_pool(self.config)
+        self._pool = shared_pool(self.config, self)
         self._handler = self._pool.handler(in_pieces=True)
         self._whole_handler = self._pool.handler(in_pieces=False)
 
@@ -68,6 +68,16 @@ class AsyncFarm:
         if self.settings is None:
             raise ConfigError("This farm was made with a whole FarmConfig. Make another one with another.")
         return AsyncFarm(**_merged(self.settings, overrides))
+
+    async def let_go(self, successor: AsyncFarm) -> None:
+        """Give back what this farm had for itself; it goes on working, and would open it again.
+
+        Args:
+            successor: The farm in its place, as of ``reloaded``.
+        """
+        if self._pool is not successor._pool:
+            self._pool.users.discard(self)
+            await loop.run(self._pool.let_go(successor._pool))
 
     def request(
         self, prompt: Prompt, *, kind: RequestKind = "chat", **options: Unpack[Options]
@@ -131,7 +141,7 @@ class AsyncFarm:
         Raises:
             FarmError: The name leads nowhere; as a request with it would.
         """
-        return await loop.run(explain(model, self.config, self._pool.chooser))
+        return await loop.run(explain(model, self.config, self._pool.chooser, ailment=self._pool.ailment))
 
     def load(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Fetch a model if need be and bring it into memory."""

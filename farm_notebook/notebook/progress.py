@@ -39,7 +39,7 @@ class Progress:
         """Take the stream's next event; whether the line may have changed."""
         match event:
             case Routed(ref, reason):
-                self._way = _line(f"Asking {ref}: {reason}")
+                self._way = _line(f"Asking {ref}: {reason}") if reason else ""
             case Rerouted(source, target, problem):
                 self._way, self._step = _line(f"{source}: {problem}; asking {target}"), ""
             case Started():

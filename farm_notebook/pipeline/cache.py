@@ -57,6 +57,7 @@ def cache(
     settings: Callable[[str], str] = lambda provider: "",
     in_pieces: bool = True,
     flights: SingleFlight[Event] | None = None,
+    may_keep: Callable[[str], bool] = lambda text: True,
 ) -> Middleware:
     """Look repeatable requests up in ``store``, and keep their answers there.
 
@@ -67,6 +68,7 @@ def cache(
             same name may mean another model there.
         in_pieces: Give a kept answer in the pieces it came in. Who waits for all of it has it sooner without.
         flights: The requests under way, where several handlers are to share them.
+        may_keep: Whether an answer, as it would be written, holds nothing that is better not written down.
     """
     under_way = SingleFlight[Event]() if flights is None else flights
 
@@ -115,7 +117,8 @@ def cache(
                 return
             if ref != request.ref or known in (None, told):  # or the model was changed under way
                 answer = dump(record(_as_cached(ref, events)))
-                store.put(key_of(replace(request, ref=ref), told), answer)
+                if may_keep(answer.decode(errors="replace")):
+                    store.put(key_of(replace(request, ref=ref), told), answer)
 
         return cached
 

@@ -27,6 +27,7 @@ from farm_notebook.types import (
     Queued,
     ReasoningDelta,
     Rerouted,
+    Routed,
     Started,
     TextDelta,
     Timings,
@@ -218,6 +219,8 @@ class _Call:
             case Queued():
                 if self._queued is None:
                     self._queued = self._clock()
+            case Routed(ref):
+                self.ref = ref
             case Rerouted(_, target, problem):
                 self.ref, self._rerouted = target, self._rerouted or problem
             case _:

@@ -48,15 +48,15 @@ def route(
     Args:
         settle: Decides.
         forget: Takes back that a model is there.
-        known: What users were told, where several handlers are to share it: each choice is told once.
+        known: What users were told, where several handlers are to share it: the reason of a choice is told
+            once, and empty from then on.
     """
     was_told = set[tuple[ModelRef, str]]() if known is None else known
 
-    def news(chosen: ChatRequest, reason: str) -> Routed | None:
-        if not reason or (chosen.ref, reason) in was_told:
-            return None
-        was_told.add((chosen.ref, reason))
-        return Routed(chosen.ref, reason)
+    def choice(ref: ModelRef, reason: str) -> Routed:
+        is_news = (ref, reason) not in was_told
+        was_told.add((ref, reason))
+        return Routed(ref, reason if is_news else "")
 
     def wrap(handler: Handler) -> Handler:
         def routed(request: ChatRequest) -> AsyncGenerator[Event, None]:
@@ -66,8 +66,8 @@ def route(
             chosen, reason = await settle(request)
             is_picked = AUTO in (request.ref.provider, request.ref.model)
             while True:
-                if told := news(chosen, reason):
-                    yield told
+                if reason:
+                    yield choice(chosen.ref, reason)
                 is_said = False
                 try:
                     async with aclosing(handler(chosen)) as events:

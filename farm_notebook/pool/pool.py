@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig
@@ -26,7 +28,7 @@ from farm_notebook.pipeline.single_flight import SingleFlight
 from farm_notebook.pipeline.timers import timers
 from farm_notebook.pipeline.trace import trace, trace_embeddings
 from farm_notebook.pool.notebook import notebook_name
-from farm_notebook.pool.providers import shared_providers
+from farm_notebook.pool.providers import ProviderPool, forget_providers, shared_providers
 from farm_notebook.prices import Prices
 from farm_notebook.router import Chooser
 from farm_notebook.stores import Store
@@ -51,13 +53,14 @@ class Pool:
     """
 
     def __init__(self, config: FarmConfig) -> None:
+        self.users = weakref.WeakSet[object]()  # the farms that have it
         self._config = config
         self._redact = Redaction(lambda: secrets_of(config))
         self.providers = shared_providers(config)
         self.breakers = Breakers(config.breaker)
         self.health = HealthMonitor(self.providers.listed, config.health)
         self.chooser = Chooser(
-            config, self._models_of, ailment=self._ailment, in_flight=self.providers.in_flight
+            config, self._models_of, ailment=self.ailment, in_flight=self.providers.in_flight
         )
         self.prices = Prices(config, self.providers.runs_here)
         self.history = History(
@@ -71,7 +74,7 @@ class Pool:
         self.answers = self._store()
         self.ledger = self._ledger()
         self._flights = SingleFlight[Event]()
-        self._told = set[tuple[ModelRef, str]]()
+        self.told = set[tuple[ModelRef, str]]()  # which models were chosen, and why
         self._embeddings = EmbeddingCache(self.answers, self.providers.digest, self.providers.identity)
         self._asked_embeddings = under(compose(*self._attempt()), self.providers.embed)
         self._embed = meter_embeddings(
@@ -97,11 +100,11 @@ class Pool:
                 environment=config.environment,
             ),
             trace(config.telemetry, redact=self._redact),
-            route(self.chooser.settle, forget=self.chooser.forget, known=self._told),
+            route(self.chooser.settle, forget=self.chooser.forget, known=self.told),
             self._cache(in_pieces=in_pieces),
             fallback(
                 context_tokens=self.chooser.context_tokens,
-                ailment=self._ailment,
+                ailment=self.ailment,
                 enabled=config.fallback.enabled,
             ),
             *self._attempt(),
@@ -119,13 +122,24 @@ class Pool:
         Raises:
             Exception: The first that anything raised, when all was asked to close.
         """
+        await self._close(self.providers.aclose())
+
+    async def let_go(self, successor: Pool) -> None:
+        """Give back what only this pool has: its farm has another one now.
+
+        The providers stay where the successor has the same ones, or another pool, or an answer is under way.
+
+        Args:
+            successor: The pool in its place.
+        """
+        successor.told |= self.told
+        if forget_pool(self):
+            is_idle = not self.providers.is_busy and forget_providers(self.providers, _in_use())
+            await self._close(*([self.providers.aclose()] if is_idle else []))
+
+    async def _close(self, *more: Coroutine[Any, Any, None]) -> None:
         await self.health.aclose()
-        closing = (
-            self.answers.aclose(),
-            self.history.aclose(),
-            self.ledger.aclose(),
-            self.providers.aclose(),
-        )
+        closing = (self.answers.aclose(), self.history.aclose(), self.ledger.aclose(), *more)
         outcomes = await asyncio.gather(*closing, return_exceptions=True)
         if self._redis is not None:
             await self._redis.aclose()
@@ -137,7 +151,7 @@ class Pool:
     def _record(self) -> Record | None:
         return self.history.record if self._config.history.enabled else None
 
-    def _ailment(self, ref: ModelRef) -> str | None:
+    def ailment(self, ref: ModelRef) -> str | None:
         """What is known to be wrong with a model's provider, in a line."""
         return self.breakers.ailment(ref.provider) or self.health.ailment(ref.provider)
 
@@ -169,6 +183,7 @@ class Pool:
             settings=self.providers.identity,
             in_pieces=in_pieces,
             flights=self._flights,
+            may_keep=lambda text: self._redact(text) == text,
         )
 
     def _store(self) -> Store:
@@ -191,16 +206,36 @@ _lock = threading.Lock()
 _pools: list[tuple[FarmConfig, Pool]] = []  # few, and a configuration has no hash
 
 
-def shared_pool(config: FarmConfig) -> Pool:
-    """The pool of a configuration; equal ones have the same."""
+def shared_pool(config: FarmConfig, user: object) -> Pool:
+    """The pool of a configuration; equal ones have the same.
+
+    Args:
+        config: The settings.
+        user: Who uses it, for as long as it lives.
+    """
     with _lock:
-        for known, pool in _pools:
-            if known == config:
-                return pool
-        pool = Pool(config)
-        _pools.append((config, pool))
-        loop.at_shutdown(pool.aclose)
+        pool = next((pool for known, pool in _pools if known == config), None)
+        if pool is None:
+            pool = Pool(config)
+            _pools.append((config, pool))
+            loop.at_shutdown(pool.aclose)
+        pool.users.add(user)
         return pool
+
+
+def forget_pool(pool: Pool) -> bool:
+    """Make a pool anew when it is next asked for; whether nobody uses this one any more."""
+    with _lock:
+        if pool.users:
+            return False
+        _pools[:] = [(known, each) for known, each in _pools if each is not pool]
+    loop.not_at_shutdown(pool.aclose)
+    return True
+
+
+def _in_use() -> list[ProviderPool]:
+    with _lock:
+        return [pool.providers for _, pool in _pools]
 
 
 def _forget_after_fork() -> None:

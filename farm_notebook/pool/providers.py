@@ -92,6 +92,11 @@ class ProviderPool:
         """How many answers of a model are under way here."""
         return self._in_flight[ref]
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any answer is under way here."""
+        return bool(self._in_flight)
+
     def runs_here(self, ref: ModelRef) -> bool:
         """Whether a model runs on the user's own hardware."""
         try:
@@ -156,6 +161,16 @@ def shared_providers(config: FarmConfig) -> ProviderPool:
         _pools.append((read, pool))
         loop.at_shutdown(pool.aclose)
         return pool
+
+
+def forget_providers(pool: ProviderPool, in_use: Sequence[ProviderPool]) -> bool:
+    """Make a pool anew when it is next asked for; whether nobody uses this one any more."""
+    with _lock:
+        if any(each is pool for each in in_use):
+            return False
+        _pools[:] = [(known, each) for known, each in _pools if each is not pool]
+    loop.not_at_shutdown(pool.aclose)
+    return True
 
 
 def _plain(value: object) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,7 +69,12 @@ class RouteDecision:
 
 
 async def explain(
-    name: str | None, config: FarmConfig, chooser: Chooser, *, needs: frozenset[Capability] = frozenset()
+    name: str | None,
+    config: FarmConfig,
+    chooser: Chooser,
+    *,
+    needs: frozenset[Capability] = frozenset(),
+    ailment: Callable[[ModelRef], str | None] = lambda ref: None,
 ) -> RouteDecision:
     """Where a name leads, decided as for a request, but for none in particular.
 
@@ -78,6 +83,7 @@ async def explain(
         config: The settings.
         chooser: Decides what the settings leave open; it may ask providers for their models.
         needs: What the request would need beside a chat, such as ``vision``.
+        ailment: What is known to be wrong with a model now, in a line; such a one is asked last.
 
     Raises:
         FarmError: The name leads nowhere; as a request with it would.
@@ -86,13 +92,18 @@ async def explain(
     route = replace(found.route, needs=found.route.needs | needs)
     probe = ChatRequest(found.ref, (ChatMessage("user", ""),), route=route)
     choice = await chooser.choose(probe, in_general=True)
+    refs = (choice.request.ref, *choice.request.route.alternates)
+    ailments = {ref: ailing for ref in refs if (ailing := ailment(ref)) is not None}
+    first, *others = sorted(refs, key=lambda ref: ref in ailments)
+    when = "last" if others else "all the same"
+    unwell = (f"{ref} is not well, and is asked {when}: {ailing}" for ref, ailing in ailments.items())
     return RouteDecision(
         found.route.name,
-        choice.request.ref,
-        alternates=choice.request.route.alternates,
+        first,
+        alternates=tuple(others),
         deployments=shares(found.route.deployments),
         parameters=found.parameters,
-        reasons=tuple(reason for reason in (found.route.reason, choice.reason) if reason),
+        reasons=tuple(reason for reason in (found.route.reason, choice.reason, *unwell) if reason),
         skipped={**found.skipped, **choice.skipped},
     )
 

@@ -88,7 +88,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A model was chosen where the user named none, or one of several; told once a model and reason."""
+    """A model was chosen where none was named, or one of several; once it was told, ``reason`` is empty."""
 
     ref: ModelRef
     reason: str

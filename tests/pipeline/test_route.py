@@ -116,10 +116,10 @@ async def test_an_open_request_is_settled_and_the_choice_told_first(request_: Ch
 async def test_each_choice_and_reason_is_told_once() -> None:
     world = World(A, A, B, A)
     told = [event for event in await played(world, *[ANY] * 4) if isinstance(event, Routed)]
-    assert told == [Routed(A, "it is there"), Routed(B, "it is there")]
+    assert told == [Routed(A, "it is there"), Routed(A, ""), Routed(B, "it is there"), Routed(A, "")]
     world.reason = "it is still there"
     handler = route(world.settle, known=(known := {(A, "it is still there")}))(world.handler)
-    assert [event async for event in handler(ANY)] == answer(A)
+    assert [event async for event in handler(ANY)] == [Routed(A, ""), *answer(A)]
     world.reason = "it is new"
     assert [event async for event in handler(ANY)] == [Routed(A, "it is new"), *answer(A)]
     assert (A, "it is new") in known

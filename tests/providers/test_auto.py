@@ -62,7 +62,7 @@ class Bench:
                 case Started(ref):
                     answered = str(ref)
                 case Routed(ref, reason):
-                    told = f"{ref}: {reason}"
+                    told = f"{ref}: {reason}" if reason else told
                 case Finished() | TextDelta() | LoadProgress():
                     pass
                 case _:
