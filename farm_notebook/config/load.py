@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from pydantic import ValidationError
 
 from farm_notebook.config import files
 from farm_notebook.config.layers import Sources, gather
+from farm_notebook.config.masking import CARRIES_SECRETS, carries_key, without_keys
 from farm_notebook.config.problems import explain
 from farm_notebook.config.settings import FarmConfig
-from farm_notebook.config.variables import unknown_variables
+from farm_notebook.config.variables import KeyPath, unknown_variables
 from farm_notebook.errors import ConfigError
 
 __all__ = [
@@ -88,18 +89,50 @@ def find_unknown(*, folder: Path | None = None) -> list[tuple[str, str]]:
 
 
 def find_warnings(*, folder: Path | None = None) -> list[str]:
-    """What is valid and may yet be a mistake, a sentence each: names that set nothing, files not read."""
+    """What is valid and may yet be a mistake, a sentence each: names that set nothing, files not read,
+    keys in the wrong place.
+    """
     folder = folder if folder is not None else files.working_folder()
     warnings = [
         f"{place} sets nothing.{f' Did you mean {meant}?' if meant else ''}"
         for place, meant in find_unknown(folder=folder)
     ]
-    for dotenv in gather({}, folder).dotenvs:
+    sources = gather({}, folder)
+    warnings += _keys_in_settings(sources)
+    for dotenv in sources.dotenvs:
         warnings += [f"{dotenv.path}, line {line}: it is no binding." for line, _ in dotenv.broken]
     with contextlib.suppress(ConfigError):  # of which `find_problems` tells
         if folder is not None and (beside := files.find_overruled(folder)) is not None:
             warnings.append(f"{beside} is not read: a {files.FARM_TOML} stands beside it.")
     return warnings
+
+
+def _keys_in_settings(sources: Sources) -> Iterator[str]:
+    """Where a key seems to stand in a header or a parameter; it is not quoted."""
+    for layer in sources.layers:
+        for path, value in _carried(layer.values):
+            if carries_key(path[-1], value):
+                place = without_keys(layer.place(path))
+                yield (
+                    f"{place}: that looks like a key, which is no setting. Put it into a variable; name that with "
+                    "api_key_env, and the header with api_key_header."
+                )
+
+
+def _carried(values: Mapping[str, Any]) -> Iterator[tuple[KeyPath, object]]:
+    """The headers and parameters among the settings of one source, whether these are valid or not."""
+    for section in (("openai",), *(("endpoints", name) for name in _at(values, ("endpoints",)))):
+        for kind in CARRIES_SECRETS:
+            path = (*section, kind)
+            for name, value in _at(values, path).items():
+                yield (*path, str(name)), value
+
+
+def _at(values: Any, path: KeyPath) -> Mapping[str, Any]:
+    """The mapping at a place, or an empty one."""
+    for key in path:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values if isinstance(values, Mapping) else {}
 
 
 def _read(

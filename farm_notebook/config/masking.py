@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["MASK", "masked", "may_be_secret", "without_keys"]
+__all__ = ["CARRIES_SECRETS", "MASK", "carries_key", "masked", "may_be_secret", "without_keys"]
 
 MASK = "***"
 # Sections of which a text in place of the whole may well be a key.
 _OF_PROVIDERS = ("endpoints", "ollama", "openai", "huggingface")
-_CARRIES_SECRETS = frozenset(("headers", "query"))  # mappings of which no value is shown
+CARRIES_SECRETS = ("headers", "query")  # mappings of which no value is shown
 _NAMED_SO = re.compile(r"key|token(?!s)|secret|passw|auth|credential|bearer|cookie", re.IGNORECASE)
 _NAMES_ONLY = re.compile(r"_env$|^api_key_header$")  # what is right there is a name; see ``Variable``
 _A_NAME = re.compile(r"[A-Z_][A-Z0-9_]*|[A-Za-z][A-Za-z-]{0,39}")
@@ -36,7 +36,7 @@ def may_be_secret(path: Sequence[str], value: object) -> bool:
     text, name = str(value), path[-1] if path else ""
     if "@" in text or (_LIKE_A_KEY.search(text) and not _A_DIGEST.fullmatch(text)):
         return True
-    if any(key in _CARRIES_SECRETS for key in path[:-1]):
+    if any(key in CARRIES_SECRETS for key in path[:-1]):
         return True
     if not isinstance(value, str):
         return False
@@ -45,6 +45,14 @@ def may_be_secret(path: Sequence[str], value: object) -> bool:
     if _NAMES_ONLY.search(name):
         return _A_NAME.fullmatch(text) is None
     return _NAMED_SO.search(name) is not None
+
+
+def carries_key(name: str, value: object) -> bool:
+    """Whether a header or a parameter is one that a key is sent in, by its name or by what stands there."""
+    text = str(value)
+    return _NAMED_SO.search(name) is not None or (
+        _LIKE_A_KEY.search(text) is not None and not _A_DIGEST.fullmatch(text)
+    )
 
 
 def without_keys(text: str) -> str:

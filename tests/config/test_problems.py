@@ -148,6 +148,32 @@ def test_names_that_set_nothing_are_warned_of(project: Path, monkeypatch: pytest
     ]
 
 
+def test_a_key_in_a_header_is_warned_of_and_not_quoted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project / "farm.toml"
+    path.write_text(
+        f"[openai.headers]\nx-team = 'maths'\nAuthorization = 'team 7'\nx-more = 'Bearer {KEY}'\n"
+        "[endpoints.groq]\nbase_url = 'https://groq.test/v1'\nquery = { api-version = '1', code = '"
+        f"{KEY}' }}\n"
+    )
+    monkeypatch.setenv("FARM_ENDPOINTS__GROQ__HEADERS", '{"x-access-token": "t"}')
+    warnings = find_warnings()
+    assert [warning.partition(": that looks like a key")[0] for warning in warnings] == [
+        "FARM_ENDPOINTS__GROQ__HEADERS: x-access-token",
+        f"{path}: openai.headers.Authorization",
+        f"{path}: openai.headers.x-more",
+        f"{path}: endpoints.groq.query.code",
+    ]
+    assert all("api_key_env" in warning for warning in warnings)
+    assert KEY not in " ".join(warnings)
+
+
+def test_headers_of_the_wrong_kind_are_no_matter_of_warnings(project: Path) -> None:
+    (project / "farm.toml").write_text("openai = 'x'\n[endpoints]\ngroq = 3\nvllm = { headers = 'x' }\n")
+    assert find_warnings() == []
+
+
 def test_json_that_is_broken_is_told_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FARM_RETRY", '{"attempts": 3,}')
     assert "it takes a JSON object, and this is none (" in message()

@@ -17,6 +17,7 @@ from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.config.providers import LlamaCppConfig
 from farm_notebook.config.template import EXAMPLES, FOUND, describe, summary, template
 from farm_notebook.config.toml import as_document, as_toml
+from farm_notebook.config.values import Section
 
 
 def test_the_file_as_it_is_written_sets_nothing() -> None:
@@ -42,7 +43,7 @@ def test_nothing_in_it_is_of_the_machine_it_was_written_on(monkeypatch: pytest.M
 
 
 def test_a_default_that_is_found_on_each_machine_is_told_in_words() -> None:
-    sections = {"": FarmConfig, "llamacpp.": LlamaCppConfig}
+    sections: dict[str, type[Section]] = {"": FarmConfig, "llamacpp.": LlamaCppConfig}
     found = {
         prefix + name
         for prefix, section in sections.items()
