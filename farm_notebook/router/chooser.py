@@ -168,6 +168,8 @@ class Chooser:
         infos = {info.ref: info for found in listed for info in found}
         lacking = {ref: wanted.lacking(infos[ref]) if ref in infos else "" for ref in refs}
         able = [ref for ref in refs if not lacking[ref]]
+        if not able and wanted.is_estimate:  # then they count themselves
+            return await self._able(refs, wanted.certain, skipped)
         if not able:
             each = "; ".join(f"{ref} lacks {lacks}" for ref, lacks in lacking.items())
             raise InvalidRequestError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from farm_notebook.config import AUTO, EMBEDDED_MODEL, FarmConfig
@@ -89,7 +89,7 @@ class Picker:
             anew_after_failure=is_named,
         )
         lacking = {info.ref: wanted.lacking(info) for info in infos}
-        fit = [info for info in infos if not lacking[info.ref]]
+        fit = [info for info in infos if not lacking[info.ref]] or _roomiest(infos, wanted.certain)
         if not fit:
             raise _nothing_fits(provider, wanted, lacking)
         best = min(fit, key=self._rank)  # of equals the one that is listed first
@@ -192,6 +192,12 @@ def _providers() -> Iterator[str]:
 
 def _is_stub(info: ModelInfo) -> bool:
     return info.size_bytes is not None and info.size_bytes < STUB_BYTES
+
+
+def _roomiest(infos: Sequence[ModelInfo], wanted: Wanted) -> list[ModelInfo]:
+    """The model with the most room, where only an estimate says that none has enough: it counts itself."""
+    fit = [info for info in infos if not wanted.lacking(info)]
+    return sorted(fit, key=lambda info: info.context_tokens or 0, reverse=True)[:1]
 
 
 def _nothing_fits(provider: str, wanted: Wanted, lacking: dict[ModelRef, str]) -> FarmError:

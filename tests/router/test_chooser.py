@@ -127,6 +127,15 @@ async def test_where_everyone_lacks_something_the_error_lists_each_with_it() -> 
     assert [word for word in words if word not in message] == []
 
 
+async def test_where_only_an_estimate_says_that_no_window_is_large_enough_they_are_asked() -> None:
+    small, eyes = (
+        model(name, "chat", "vision", context_tokens=8000) for name in ("ollama:small", "openai:eyes")
+    )
+    bench = with_chain("openai:eyes", "openai:blind", lists=Lists(small, eyes, model("openai:blind", "chat")))
+    long = {"prompt": "word " * 50_000, "images": PIXEL}
+    assert await bench.names("ollama:small", **long) == ["ollama:small", "openai:eyes"]
+
+
 async def test_a_provider_that_cannot_tell_leaves_its_models_in() -> None:
     bench = with_chain("openai:eyes", lists=Lists(EYES, ollama=DOWN))
     assert await bench.names("ollama:other", images=PIXEL) == ["ollama:other", "openai:eyes"]

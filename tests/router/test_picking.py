@@ -280,3 +280,15 @@ async def test_a_bare_name_where_every_provider_is_off_is_an_error() -> None:
     bench = Bench(Lists(), ollama={"enabled": False}, llamacpp={"enabled": False})
     with pytest.raises(ConfigError, match="switched off"):
         await bench.picker.pick(ModelRef(AUTO, "there"), CHAT)
+
+
+async def test_of_a_provider_the_roomiest_model_is_asked_where_all_are_only_estimated_to_be_too_small() -> (
+    None
+):
+    small = model("ollama:small", "chat", loaded=True, context_tokens=2048)
+    large = model("ollama:large", "chat", context_tokens=8000)
+    bench = Bench(Lists(small, large))
+    wanted = Wanted(frozenset({"chat"}), 9000, is_estimate=True)
+    assert (await bench.picker.pick(ModelRef("ollama", AUTO), wanted)).ref == large.ref
+    with pytest.raises(InvalidRequestError, match="context window of 9,000 tokens"):
+        await bench.picker.pick(ModelRef("ollama", AUTO), Wanted(frozenset({"chat"}), 9000))
