@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import tomllib
 from getpass import getpass
 from pathlib import Path
 
 import typer
+from pydantic import ValidationError
 
 from farm_notebook.cli.terminal import emit, is_terminal, note
-from farm_notebook.config import files
+from farm_notebook.config import FarmConfig, files
 from farm_notebook.config.importing import import_file
 from farm_notebook.config.javascript import PROGRAMS, find_node
 from farm_notebook.config.layers import gather
@@ -20,7 +22,7 @@ from farm_notebook.config.problems import near
 from farm_notebook.config.provenance import SettingOrigin, explain_settings
 from farm_notebook.config.secrets import forget_in_keyring, keep_in_keyring
 from farm_notebook.config.template import template
-from farm_notebook.config.toml import as_document, as_toml
+from farm_notebook.config.toml import as_document, as_key, as_toml
 from farm_notebook.config.values import as_variable
 from farm_notebook.errors import ConfigError, InvalidRequestError
 from farm_notebook.router.dead_ends import find_dead_ends
@@ -128,7 +130,7 @@ def import_config(file: Path, *, out: Path | None, overwrite: bool, is_allowed: 
         is_allowed: Run a program without asking.
 
     Raises:
-        ConfigError: It cannot be read or run, or there is a file in the way.
+        ConfigError: It cannot be read or run, what it becomes is not valid, or there is a file in the way.
         InvalidRequestError: It is a program, and nobody can be asked whether to run it.
     """
     if file.suffix in PROGRAMS and file.is_file() and (node := find_node()):
@@ -138,11 +140,12 @@ def import_config(file: Path, *, out: Path | None, overwrite: bool, is_allowed: 
         if not is_allowed and not typer.confirm("Run it?", err=True):
             raise typer.Exit(1)
     imported = import_file(file)
+    text = as_document(imported.values)
+    dead_ends = find_dead_ends(_loaded(text, file))
     for line in imported.notes:
         note(line)
-    for line in imported.warnings:
+    for line in (*imported.warnings, *(f"{found.key}: {found.text}" for found in dead_ends)):
         note(f"warning: {line}", style="bold")
-    text = as_document(imported.values)
     if out is None:
         emit(text)
         return
@@ -174,6 +177,15 @@ def set_key(variable: str, *, forget: bool) -> None:
     if not secret:
         raise InvalidRequestError("The key is empty. Type it at the prompt, or pipe it in.")
     emit(f"{variable} is kept in {keep_in_keyring(variable, secret)}", end="\n")
+
+
+def _loaded(text: str, file: Path) -> FarmConfig:
+    """The settings of a document, read as they will be."""
+    try:
+        return FarmConfig.model_validate(tomllib.loads(text))
+    except ValidationError as error:
+        keys = ", ".join(as_key(tuple(map(str, problem["loc"]))) for problem in error.errors())
+        raise ConfigError(f"What {file} becomes is not valid: {keys}. Nothing was written.") from None
 
 
 def _whence(origin: SettingOrigin) -> str:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from farm_notebook.config.javascript import PROGRAMS, evaluate, find_node, placeholders
 from farm_notebook.config.masking import masked
+from farm_notebook.config.problems import near
 from farm_notebook.config.settings import FarmConfig
 from farm_notebook.errors import ConfigError
 
@@ -38,6 +39,7 @@ _LIMITS = {
     "tokensPerMinute": "tokens_per_minute",
     "concurrency": "concurrency",
 }
+_SWITCHES = ("enabled", "autoStart", "autoPull")
 _KEYS = ("apiKey", "token")
 _HUB_TOKENS = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
 _WRITTEN_OUT = re.compile(
@@ -115,8 +117,8 @@ def convert(placed: Any, bare: Any) -> Imported:
             _provider(imported, name, provider, _mapping(_mapping(without, "providers"), name))
         else:
             imported.notes.append(
-                f"ai.providers.{name} has no counterpart. A server of OpenAI's protocol goes under "
-                "[endpoints]."
+                f"ai.providers.{name} has no counterpart.{near(name, _NAMES)} A server of OpenAI's protocol "
+                "goes under [endpoints]."
             )
     _routing(imported, _mapping(ai, "routing"), _mapping(without, "routing"))
     _features(imported, _mapping(ai, "features"), _mapping(without, "features"))
@@ -130,6 +132,14 @@ def _provider(imported: Imported, name: str, placed: Mapping[str, Any], bare: Ma
         key: _settled(imported, f"{where}.{key}", placed.get(key), bare.get(key))
         for key in (*names, "models")
     }
+    for key in _SWITCHES:
+        may_be = (bool, list) if key == "autoPull" else (bool,)
+        if found.get(key) is not None and not isinstance(found[key], may_be):
+            imported.notes.append(
+                f"{where}.{key} is {masked((where,), found[key])!r}, which is neither true nor false, and "
+                "was left out."
+            )
+            found[key] = None  # JavaScript takes "no" for true, and we would take it for false
     pulls, models = found.get("autoPull"), found["models"]
     for key, ours in names.items():
         if found[key] is not None:  # what to pull is a list there, and then it does pull

@@ -10,7 +10,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_hex
@@ -86,26 +88,42 @@ def evaluate(path: Path, node: str, *, with_placeholders: bool) -> Any:
     mark = token_hex(16)
     arguments = [str(path.resolve()), mark, *(["placed"] if with_placeholders else [])]
     try:
-        done = subprocess.run(
-            [node, "--input-type=module", "-e", _RUN, "--", *arguments],
-            cwd=path.resolve().parent,
-            env={name: value for name in _KEPT_VARIABLES if (value := os.environ.get(name))},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        out, code = _run([node, "--input-type=module", "-e", _RUN, "--", *arguments], path.resolve().parent)
     except subprocess.TimeoutExpired:
         raise ConfigError(f"{path} did not end within {TIMEOUT_S:g} s.") from None
     except OSError as error:
         raise ConfigError(f"{node} cannot be run: {error.strerror or error}.") from None
-    line = re.search(f"^{mark}(.*)$", done.stdout.decode("utf-8", "replace"), re.MULTILINE)
+    line = re.search(f"^{mark}(.*)$", out.decode("utf-8", "replace"), re.MULTILINE)
     if line is None:
-        raise ConfigError(f"{path} ended node with exit code {done.returncode}, and exported nothing.")
+        raise ConfigError(f"{path} ended node with exit code {code}, and exported nothing.")
     told = json.loads(line[1])
     if "error" in told:
         raise ConfigError(_failure(path, told["error"], told.get("code")))
     return told.get("value")
+
+
+def _run(command: list[str], folder: Path) -> tuple[bytes, int]:
+    """What a command writes, and its exit code. Where it takes too long, all of it is ended."""
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env={name: value for name in _KEPT_VARIABLES if (value := os.environ.get(name))},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, _ = process.communicate(timeout=TIMEOUT_S)
+        except BaseException:
+            if sys.platform == "win32":
+                process.kill()
+            else:
+                os.killpg(
+                    process.pid, signal.SIGKILL
+                )  # it is not waited for yet, so the group is still its own
+            raise
+        return out, process.returncode
 
 
 def _failure(path: Path, error: str, code: str | None) -> str:

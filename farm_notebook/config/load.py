@@ -114,8 +114,8 @@ def _keys_in_settings(sources: Sources) -> Iterator[str]:
             if carries_key(path[-1], value):
                 place = without_keys(layer.place(path))
                 yield (
-                    f"{place}: that looks like a key, which is no setting. Put it into a variable; name that with "
-                    "api_key_env, and the header with api_key_header."
+                    f"{place}: that looks like a key, which is no setting. Put it into a variable; name "
+                    "that with api_key_env, and the header with api_key_header."
                 )
 
 

@@ -58,8 +58,12 @@ def _of_names(config: FarmConfig) -> Iterator[DeadEnd]:
         except FarmError as error:
             yield DeadEnd(key, str(error), is_certain=True)
             continue
-        if meant := alias_hint(name, config) or _provider_hint(name, config):
-            yield DeadEnd(key, f"{name!r} is taken for a model of the default provider. {meant}")
+        yield from _mistyped(key, name, config)
+
+
+def _mistyped(key: str, name: str, config: FarmConfig) -> Iterator[DeadEnd]:
+    if meant := alias_hint(name, config) or _provider_hint(name, config):
+        yield DeadEnd(key, f"{name!r} is taken for a model of the default provider. {meant}")
 
 
 def _provider_hint(name: str, config: FarmConfig) -> str:
@@ -69,13 +73,17 @@ def _provider_hint(name: str, config: FarmConfig) -> str:
 
 
 def _of_default(config: FarmConfig) -> Iterator[DeadEnd]:
+    routed = config.routing.get(config.environment)
+    key = "model" if routed is None else as_key(("routing", config.environment))
+    name = config.model if routed is None else routed
     try:
         look_up(None, config)
+        is_found = is_known(name, config)
     except FarmError as error:
-        is_routed = config.environment in config.routing
-        yield DeadEnd(
-            as_key(("routing", config.environment)) if is_routed else "model", str(error), is_certain=True
-        )
+        yield DeadEnd(key, str(error), is_certain=True)
+    else:
+        if not is_found:
+            yield from _mistyped(key, name, config)
 
 
 def _of_providers(config: FarmConfig) -> Iterator[DeadEnd]:

@@ -203,6 +203,16 @@ def test_import_on_a_terminal_does_what_is_answered(answer: str, code: int) -> N
     assert Path("farm.toml").exists() == (code == 0)
 
 
+def test_import_tells_of_names_that_lead_nowhere() -> None:
+    whole = {"ai": {"routing": {"development": "olama", "production": "ollama"}}}
+    Path("farm.config.json").write_text(json.dumps(whole))
+    outcome = farm("import", "farm.config.json")
+    assert outcome.code == 0
+    assert "warning: routing.development: " in outcome.err
+    assert "Did you mean 'ollama'" in outcome.err
+    assert "routing.production" not in outcome.err
+
+
 def test_import_writes_a_file_and_overwrites_none(project: Path) -> None:
     whole = {"ai": {"providers": {"openai": {"apiKey": "sk-do-not-show-this", "defaultModel": "gpt-4o"}}}}
     Path("farm.config.json").write_text(json.dumps(whole))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from farm_notebook.config import FarmConfig, load_config
@@ -172,10 +174,34 @@ def test_a_program_that_cannot_be_used_is_one_clear_sentence(name: str, text: st
 
 
 @needs_node
-def test_a_program_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["await new Promise((done) => setTimeout(done, 60_000)); export default {}", "while (true) {}"],
+)
+def test_a_program_that_does_not_end_is_ended(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("farm_notebook.config.javascript.TIMEOUT_S", 1.0)
     with pytest.raises(ConfigError, match="did not end within 1 s"):
-        imported("await new Promise((done) => setTimeout(done, 60_000)); export default {}")
+        imported(text)
+
+
+@needs_node
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no groups of processes")
+def test_what_it_has_started_is_ended_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farm_notebook.config.javascript.TIMEOUT_S", 2.0)
+    started = (
+        "import {spawn} from 'node:child_process'; import {writeFileSync} from 'node:fs';"
+        "const child = spawn('sleep', ['600'], {stdio: 'inherit'}); writeFileSync('pid', String(child.pid));"
+    )
+    with pytest.raises(ConfigError, match="did not end within 2 s"):
+        imported(f"{started} while (true) {{}}")
+    _, alive = psutil.wait_procs(processes(int(Path("pid").read_text())), timeout=30)
+    assert not alive
+
+
+def processes(pid: int) -> list[psutil.Process]:
+    """The process of that number, if there is one that is not dead yet."""
+    found = [psutil.Process(pid)] if psutil.pid_exists(pid) else []
+    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_without_node_a_program_is_refused_and_json_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,12 +276,10 @@ def test_a_feature_becomes_the_setting_that_does_it(features: Any, values: Any) 
 
 
 def test_what_is_not_valid_is_left_out_and_told() -> None:
-    found = converted(
-        providers={"openai": {"url": "near"}, "ollama": {"autoStart": "perhaps", "enabled": True}}
-    )
-    assert found.values == {"ollama": {"enabled": True}}
+    found = converted(providers={"openai": {"url": "near"}, "ollama": {"autoPull": [1], "enabled": True}})
+    assert found.values == {"ollama": {"enabled": True, "auto_pull": True}}
     assert any(note.startswith("openai.base_url was left out") for note in found.notes)
-    assert any(note.startswith("ollama.auto_start was left out") for note in found.notes)
+    assert any(note.startswith("ollama.pull was left out") for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +292,20 @@ def test_what_is_not_valid_is_left_out_and_told() -> None:
 )
 def test_a_route_names_a_provider_or_a_model(target: Any, model: str) -> None:
     assert converted(routing={"production": target}).values == {"routing": {"production": model}}
+
+
+def test_what_is_mistyped_is_told_with_what_was_meant() -> None:
+    found = converted(providers={"olama": {"enabled": True}})
+    assert found.notes[0].startswith("ai.providers.olama has no counterpart. Did you mean 'ollama'?")
+
+
+@pytest.mark.parametrize(("key", "value"), [("enabled", "yes"), ("autoStart", 1), ("enabled", ["llama3.2"])])
+def test_what_is_neither_true_nor_false_is_left_out_and_quoted(key: str, value: Any) -> None:
+    found = converted(providers={"ollama": {key: value, "defaultModel": "x"}})
+    assert found.values == {"ollama": {"default_model": "x"}}
+    assert found.notes == [
+        f"ai.providers.ollama.{key} is {value!r}, which is neither true nor false, and was left out."
+    ]
 
 
 def test_what_has_no_counterpart_is_listed() -> None:

@@ -53,6 +53,7 @@ def test_a_provider_that_is_switched_off_is_nobodys_mistake() -> None:
     ("settings", "key", "meant"),
     [
         ({"aliases": {"fast": "olama:llama3.2"}}, "aliases.fast.model", "'ollama:llama3.2'"),
+        ({"routing": {"development": "olama"}}, "routing.development", "'ollama'"),
         ({"routing": {"production": "carefull"}}, "routing.production", "the alias 'careful'"),
         ({"fallback": {"chain": ["olama"]}}, "fallback.chain", "'ollama'"),
         ({"fallback": {"chain": ["carfeul"]}}, "fallback.chain", "the alias 'careful'"),
