@@ -47,6 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(Farm, "health", health)
     monkeypatch.setattr(Farm, "route", route)
+    monkeypatch.setenv("FARM_ALIASES", '{"fast": "scripted:echo"}')
     return made
 
 
@@ -93,6 +94,16 @@ def test_the_way_of_a_name_is_explained(asked: list[Any], capsys: pytest.Capture
     assert farm(capsys, "route", "fast") == (0, f"{DECISION}\n", "")
     assert farm(capsys, "route").code == 0
     assert asked == ["fast", None]
+
+
+def test_a_name_that_is_probably_no_models_is_warned_of(
+    asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = farm(capsys, "route", "fsat", "--json")
+    assert code == 0
+    assert json.loads(out)
+    assert err.startswith("warning: ")
+    assert "Did you mean the alias 'fast'?" in err
 
 
 def test_the_way_is_json_for_programs(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

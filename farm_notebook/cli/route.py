@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from farm_notebook.cli.terminal import emit, emit_json
+from farm_notebook import loop
+from farm_notebook.cli.terminal import emit, emit_json, note
 from farm_notebook.farm import Farm
-from farm_notebook.router import RouteDecision
+from farm_notebook.router import RouteDecision, doubt
 
 __all__ = ["show"]
 
@@ -21,7 +22,10 @@ def show(name: str | None, *, as_json: bool) -> None:
     Raises:
         FarmError: The name leads nowhere, as a request with it would.
     """
-    decision = Farm().route(name)
+    farm = Farm()
+    decision = farm.route(name)
+    if name is not None and (told := loop.run_blocking(doubt(name, farm.config, farm.core.list_models))):
+        note(f"warning: {told}", style="bold")
     if as_json:
         emit_json(_as_json(decision))
     else:

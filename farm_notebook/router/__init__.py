@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from farm_notebook.router.chooser import Choice, Chooser
 from farm_notebook.router.decision import RouteDecision, explain
+from farm_notebook.router.doubts import doubt
 from farm_notebook.router.hints import explaining
 from farm_notebook.router.names import Resolution, is_dynamic, look_up, resolve
 
@@ -19,6 +20,7 @@ __all__ = [
     "Chooser",
     "Resolution",
     "RouteDecision",
+    "doubt",
     "explain",
     "explaining",
     "is_dynamic",

@@ -12,7 +12,7 @@ from farm_notebook.errors import ModelNotFoundError
 from farm_notebook.providers import is_provider, provider_names, similar_provider
 from farm_notebook.types import ModelRef
 
-__all__ = ["alias_hint", "briefly", "explaining"]
+__all__ = ["alias_hint", "briefly", "explaining", "provider_hint"]
 
 _LIKE_A_PROVIDER = re.compile(r"[A-Za-z][\w.-]+")  # longer than the letter of a Windows drive
 
@@ -28,7 +28,7 @@ def explaining(ref: ModelRef, config: FarmConfig) -> Iterator[None]:
     try:
         yield
     except ModelNotFoundError as error:
-        hints = [hint for hint in (_provider_hint(ref.model, config), alias_hint(ref.model, config)) if hint]
+        hints = [hint for hint in (provider_hint(ref.model, config), alias_hint(ref.model, config)) if hint]
         if hints:
             error.args = (" ".join((str(error), *hints)),)
         raise
@@ -46,7 +46,8 @@ def briefly(error: Exception) -> str:
     return str(error).partition(". ")[0].rstrip(".")
 
 
-def _provider_hint(model: str, config: FarmConfig) -> str:
+def provider_hint(model: str, config: FarmConfig) -> str:
+    """That what stands before the ``:`` of a name is no provider; empty where nothing does, or it is one."""
     provider, _, rest = model.partition(":")
     if not rest or not _LIKE_A_PROVIDER.fullmatch(provider) or is_provider(provider, config):
         return ""

@@ -175,6 +175,21 @@ def test_another_model_answers_from_now_on(shell: Shell) -> None:
     assert ["model", "auto", "this", "session"] in [line.split() for line in out.splitlines()]
 
 
+@pytest.mark.parametrize("command", ["model", "route"])
+def test_a_name_that_is_probably_no_models_is_taken_with_a_word_of_warning(
+    shell: Shell, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_ALIASES", '{"two": "scripted:count-2"}')
+    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
+    result, out = shell.run(f"%farm {command} twoo")
+    result.raise_error()
+    assert (
+        "Careful: 'twoo' is taken for a model of the default provider. Did you mean the alias 'two'?" in out
+    )
+    _, out = shell.run(f"%farm {command} two")
+    assert "Careful" not in out
+
+
 def test_a_model_that_was_chosen_is_stronger_than_the_routing_of_the_environment(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

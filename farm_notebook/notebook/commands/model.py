@@ -41,4 +41,5 @@ def run(session: Session, arguments: argparse.Namespace) -> RouteDecision | None
     farm.reload(**overrides)
     session.known.add([name])
     print(f"{name} answers from now on, where a cell names no model.")
+    session.tell_doubt(arguments.model)
     return None

@@ -20,4 +20,7 @@ def add_arguments(parser: LineParser) -> None:
 
 def run(session: Session, arguments: argparse.Namespace) -> RouteDecision:
     """Explain the decision; nothing is sent to a model."""
-    return session.farm.route(arguments.model)
+    decision = session.farm.route(arguments.model)
+    if arguments.model is not None:
+        session.tell_doubt(arguments.model)
+    return decision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,3 +37,11 @@ class Session:
         from farm_notebook.farm import default_farm
 
         return default_farm()
+
+    def tell_doubt(self, name: str) -> None:
+        """Print why a request with a model's name may fail, if anything speaks for that."""
+        from farm_notebook import loop
+        from farm_notebook.router import doubt
+
+        if told := loop.run_blocking(doubt(name, self.farm.config, self.farm.core.list_models)):
+            print(f"Careful: {told}", file=sys.stderr)
