@@ -373,7 +373,7 @@ def test_every_call_is_remembered_however_it_ended(make: Make) -> None:
     assert [call.is_cached for call in calls][2:] == [True, False]
     assert len(farm.history("apples")) == 2
     total = farm.usage().total
-    assert (total.requests, total.cached, total.failed) == (3, 1, 1)
+    assert (total.requests, total.cached, total.refused, total.failed) == (2, 1, 1, 0)
 
 
 def test_a_key_is_in_no_file(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

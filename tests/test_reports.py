@@ -116,6 +116,20 @@ async def test_who_cancelled_is_shown_only_where_someone_did(history: History, r
     assert "cancelled" in str(await usage_report(history))
 
 
+async def test_what_was_refused_is_no_request_and_shown_only_where_something_was(
+    history: History, report: UsageReport
+) -> None:
+    assert "refused" not in str(report)
+    refused = replace(RECORD, error="BudgetExceededError", finish_reason=None, usage=Usage(), cost=None)
+    history.record(replace(refused, is_taken=False, timings=Timings()))
+    found = await usage_report(history)
+    assert (found.total.requests, found.total.refused) == (report.total.requests, 1)
+    assert found.note == report.note
+    lines = [" ".join(line.split()) for line in str(found).splitlines()]
+    assert lines[0] == "model requests cached refused failed input output cost first token tokens/s"
+    assert lines[3] == "openai:gpt-4o 2 1 1 0 2,000 1,000 $0.0250 0.50 s 30"
+
+
 async def test_what_calls_are_not_put_together_by_is_quoted_with_what_they_are(history: History) -> None:
     with pytest.raises(InvalidRequestError, match=r"by='colour' is not valid\. Valid: 'model', 'day',"):
         await usage_report(history, "colour")  # type: ignore[arg-type]

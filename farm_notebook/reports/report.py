@@ -22,6 +22,7 @@ __all__ = ["UsageReport", "usage_report"]
 _COLUMNS = (
     Column("requests", is_number=True),
     Column("cached", is_number=True),
+    Column("refused", is_number=True),
     Column("failed", is_number=True),
     Column("cancelled", is_number=True),
     Column("input", is_number=True),
@@ -30,6 +31,7 @@ _COLUMNS = (
     Column("first token", is_number=True),
     Column("tokens/s", is_number=True),
 )
+_RARE = ("refused", "cancelled")  # shown only where there are some
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class UsageReport:
     def total(self) -> UsageRow:
         """All rows in one. How fast all models are together is no figure of use, and so is left out."""
         added = (
-            *("requests", "cached", "failed", "cancelled", "input_tokens", "output_tokens"),
-            *("uncounted", "cost", "unpriced"),
+            *("requests", "cached", "refused", "failed", "cancelled"),
+            *("input_tokens", "output_tokens", "uncounted", "cost", "unpriced"),
         )
         return UsageRow("total", **{name: sum(getattr(row, name) for row in self.rows) for name in added})
 
@@ -104,7 +106,7 @@ class UsageReport:
     def _table(self) -> tuple[tuple[Column, ...], list[list[str]]]:
         total = self.total
         rows = [*self.rows, *([total] if len(self.rows) > 1 else [])]
-        shown = [column for column in _COLUMNS if column.title != "cancelled" or total.cancelled]
+        shown = [each for each in _COLUMNS if each.title not in _RARE or getattr(total, each.title)]
         cells = [dict(zip((column.title for column in _COLUMNS), _cells(row), strict=True)) for row in rows]
         lines = [
             [row.key or "(unknown)", *(of_row[c.title] for c in shown)]
@@ -140,6 +142,7 @@ def _cells(row: UsageRow) -> list[str]:
     return [
         tables.count(row.requests),
         tables.count(row.cached),
+        tables.count(row.refused),
         tables.count(row.failed),
         tables.count(row.cancelled),
         tables.count(row.input_tokens),

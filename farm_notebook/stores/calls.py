@@ -140,15 +140,17 @@ class UsageRow:
     Args:
         key: What the calls have in common: a model, a day, ...; empty where that is not known.
         day: The day they were made on, as ``2026-01-31``; empty where days are not told apart.
-        requests: Calls that asked a model, or tried to.
+        requests: Calls that asked a model.
         cached: Calls that were answered by what was kept.
+        refused: Calls that no model took: a limit, a budget, a breaker or a connection stood in their way,
+            or their caller left before.
         failed: Of the requests, those that ended in an error.
         cancelled: Of the requests, those whose caller left.
         input_tokens: Of prompts; of the requests that were counted.
         output_tokens: Of answers, likewise.
-        uncounted: Requests that a model took and whose tokens nobody told.
+        uncounted: Requests whose tokens nobody told; not those that failed before their answer began.
         cost: US dollars; of the requests whose price is known.
-        unpriced: Requests that a model took and whose price is not known.
+        unpriced: Requests whose price is not known, likewise.
         first_token_mean_s: From sending to the first text, of the requests that came so far.
         first_token_median_s: Likewise.
         tokens_per_s_mean: Output tokens a second, likewise.
@@ -159,6 +161,7 @@ class UsageRow:
     day: str = ""
     requests: int = 0
     cached: int = 0
+    refused: int = 0
     failed: int = 0
     cancelled: int = 0
     input_tokens: int = 0

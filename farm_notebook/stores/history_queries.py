@@ -53,20 +53,20 @@ _KEYS: dict[UsageBy, str] = {
     "provider": "provider",
     "notebook": "coalesce(notebook, '')",
 }
-_SUMS = """
+# A request that failed before its answer began used nothing, as far as anybody can tell.
+_USED = "NOT is_cached AND is_taken AND (error IS NULL OR error = :cancelled OR first_token_s IS NOT NULL)"
+_SUMS = f"""
 SELECT
-    sum(NOT is_cached),
+    sum(NOT is_cached AND is_taken),
     sum(is_cached),
-    sum(NOT is_cached AND error IS NOT NULL AND error != :cancelled),
-    sum(NOT is_cached AND error IS :cancelled),
+    sum(NOT is_cached AND NOT is_taken),
+    sum(NOT is_cached AND is_taken AND error IS NOT NULL AND error != :cancelled),
+    sum(NOT is_cached AND is_taken AND error IS :cancelled),
     coalesce(sum(CASE WHEN is_cached THEN 0 ELSE input_tokens END), 0),
     coalesce(sum(CASE WHEN is_cached THEN 0 ELSE output_tokens END), 0),
-    sum(
-        NOT is_cached AND is_taken
-        AND (input_tokens IS NULL OR (output_tokens IS NULL AND kind != 'embedding'))
-    ),
+    sum({_USED} AND (input_tokens IS NULL OR (output_tokens IS NULL AND kind != 'embedding'))),
     coalesce(sum(CASE WHEN is_cached THEN 0 ELSE cost END), 0.0),
-    sum(NOT is_cached AND is_taken AND cost IS NULL)
+    sum({_USED} AND cost IS NULL)
 """
 _PLAIN = (
     *("id", "at", "kind", "name", "asked", "model", "question", "text", "cost"),

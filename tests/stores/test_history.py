@@ -331,14 +331,15 @@ async def test_usage_counts_each_kind_of_call_apart(history: History) -> None:
     unknown = replace(
         record(), usage=Usage(7), cost=None, timings=Timings(first_token_s=0.5, tokens_per_s=20.0)
     )
+    unused = replace(record(), finish_reason=None, cost=None, usage=Usage(), timings=Timings())
     for one in (
         record(),
         replace(record(), timings=Timings(first_token_s=1.5, tokens_per_s=30.0)),
         unknown,
         replace(record(), is_cached=True, cost=0.0, timings=Timings(first_token_s=0.0)),
-        replace(
-            record(), error="RateLimitedError", finish_reason=None, is_taken=False, cost=None, usage=Usage()
-        ),
+        replace(unused, error="LimitReachedError", is_taken=False),
+        replace(unused, error="cancelled", is_taken=False),
+        replace(unused, error="RateLimitedError"),
         replace(record(), error="cancelled", finish_reason=None, cost=None, usage=Usage(), timings=Timings()),
     ):
         history.record(one)
@@ -347,6 +348,7 @@ async def test_usage_counts_each_kind_of_call_apart(history: History) -> None:
         key="openai:gpt-4o",
         requests=5,
         cached=1,
+        refused=2,
         failed=1,
         cancelled=1,
         input_tokens=27,
@@ -354,11 +356,21 @@ async def test_usage_counts_each_kind_of_call_apart(history: History) -> None:
         uncounted=2,
         cost=1.0,
         unpriced=2,
-        first_token_mean_s=0.625,
-        first_token_median_s=0.375,
-        tokens_per_s_mean=32.5,
-        tokens_per_s_median=35.0,
+        first_token_mean_s=0.75,
+        first_token_median_s=0.5,
+        tokens_per_s_mean=30.0,
+        tokens_per_s_median=30.0,
     )
+
+
+async def test_an_answer_that_broke_off_used_tokens_that_nobody_told(history: History) -> None:
+    broken = replace(record(), error="IncompleteStreamError", finish_reason=None, cost=None, usage=Usage())
+    history.record(broken)
+    (row,) = await history.usage()
+    assert (row.requests, row.failed, row.uncounted, row.unpriced) == (1, 1, 1, 1)
+    history.record(replace(broken, timings=Timings(total_s=1.0)))  # before its first word
+    (row,) = await history.usage()
+    assert (row.requests, row.failed, row.uncounted, row.unpriced) == (2, 2, 1, 1)
 
 
 async def test_usage_is_told_by_model_provider_day_or_notebook(history: History) -> None:
