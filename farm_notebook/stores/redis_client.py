@@ -66,6 +66,7 @@ class RedisClient(ForkSafe):
         self.location = urlsplit(config.url)._replace(query="").geturl()
         self._url = config.url
         self._credentials = _Credentials(config.username or "", password)
+        self._password_env = config.password_env
         self._timeout_s = timeout_s
         self._clock = clock
         super().__init__()
@@ -174,7 +175,16 @@ class RedisClient(ForkSafe):
             said = f"no answer within {self._timeout_s:g} s"
         elif isinstance(error, _NONSENSE):
             said = f"it answers what no Redis would ({said})"
-        return f"The Redis server {self.location!r} cannot be used: {self._credentials.hidden_in(said)}."
+        said = self._credentials.hidden_in(said)
+        fix = self._fix() if isinstance(error, _exceptions.AuthenticationError) else ""
+        return f"The Redis server {self.location!r} cannot be used: {said}.{fix}"
+
+    def _fix(self) -> str:
+        """What to do for being let in, as a sentence that follows another."""
+        if self._password_env is None:
+            return " Name the variable that holds its password with redis.password_env."
+        what = "is not what it wants" if self._credentials.has_password else "is not set"
+        return f" The variable {self._password_env} (redis.password_env) {what}."
 
     def _shown(self, error: Exception) -> Exception | None:
         """The cause as it may stand in a traceback."""
@@ -188,6 +198,11 @@ class _Credentials:
         self._username = username
         self._password = password
         self._last = ""
+
+    @property
+    def has_password(self) -> bool:
+        """Whether there was one when it was last asked for."""
+        return bool(self._last)
 
     async def get_credentials_async(self) -> tuple[str, ...]:
         """The arguments of ``AUTH``; none where nothing is configured."""

@@ -311,6 +311,15 @@ async def test_who_is_not_let_in_is_told_so_without_the_password(
     told = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(client) + str(vars(client))
     assert client.is_away
     assert not password or password not in told
+    what = "is not what it wants" if password else "is not set"
+    assert str(caught.value).endswith(f" The variable REDIS_PASSWORD (redis.password_env) {what}.")
+
+
+async def test_where_no_variable_is_named_that_is_the_fix(locked_server: RedisServer) -> None:
+    client = RedisClient(RedisConfig(url=locked_server.url, password_env=None), timeout_s=PATIENT_S)
+    with pytest.raises(ConnectionError, match=r"Name the variable .* with redis\.password_env\.$"):
+        await ping(client)
+    await client.aclose()
 
 
 async def test_a_server_that_repeats_the_password_is_not_quoted(
