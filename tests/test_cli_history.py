@@ -184,14 +184,19 @@ def test_a_history_that_is_switched_off_is_still_listed_and_said_to_be_off(
     assert "switched off" in err
 
 
-def test_a_history_that_cannot_be_read_is_one_line(
-    farm: Farm, cache: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "command", ["history", "history show 1", "history clear", "usage", "cache stats", "cache clear"]
+)
+def test_a_folder_that_cannot_be_used_is_one_line_with_the_fix(
+    command: str, farm: Farm, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (cache / "taken").write_text("a file")
     monkeypatch.setenv("FARM_CACHE_DIR", str(cache / "taken"))
-    code, out, err = farm("history")
+    code, out, err = farm(*command.split())
     assert (code, out) == (1, "")
     assert err.startswith("error: ")
+    assert f"the folder {str(cache / 'taken')!r} cannot be written (" in err
+    assert err.endswith("set FARM_CACHE_DIR to one that can be.\n")
     assert err.count("\n") == 1
 
 

@@ -7,6 +7,7 @@ read does not wait for a write. Source: https://sqlite.org/wal.html
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import sqlite3
@@ -17,7 +18,7 @@ from typing import ClassVar, Self
 
 from filelock import FileLock
 
-__all__ = ["OtherFormatError", "SQLiteFile", "is_busy", "is_damage"]
+__all__ = ["OtherFormatError", "SQLiteFile", "is_busy", "is_damage", "is_unwritable"]
 
 BUSY_TIMEOUT_S = 5.0  # what a write waits for another process's
 WAL_LIMIT_BYTES = 8 << 20
@@ -30,12 +31,23 @@ class OtherFormatError(sqlite3.DatabaseError):
 def is_damage(error: Exception) -> bool:
     """Whether an error says that the file is no database of this kind, or not a whole one."""
     damage = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return isinstance(error, OtherFormatError) or _code(error) in damage
+    is_incomplete = isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such table")
+    return isinstance(error, OtherFormatError) or is_incomplete or _code(error) in damage
 
 
 def is_busy(error: Exception) -> bool:
     """Whether another process only has to finish something."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_unwritable(error: Exception, folder: Path) -> bool:
+    """Whether an error says that nothing may be written in a folder, or that it cannot be made."""
+    if isinstance(error, sqlite3.Error):
+        if _code(error) == sqlite3.SQLITE_CANTOPEN:
+            return not os.access(folder, os.W_OK)
+        return _code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+    kinds = (PermissionError, FileExistsError, NotADirectoryError)
+    return isinstance(error, kinds) or getattr(error, "errno", None) == errno.EROFS
 
 
 def _code(error: Exception) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from farm_notebook.stores.file import SQLiteFile, is_damage
+from farm_notebook.stores.file import SQLiteFile, is_damage, is_unwritable
 from farm_notebook.stores.fork import ForkSafe
 
 __all__ = ["FileKeeper", "Words"]
@@ -96,10 +96,10 @@ class FileKeeper(ForkSafe, Generic[F]):
             try:
                 self.file = file = self.file or self._opened()
                 return work(file)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 if self.file is not None and is_damage(error):
                     self.note_failure(error, self.file)
-                what = f"The {self._words.name} {str(self._path)!r} cannot be used: {error}."
+                what = f"The {self._words.name} {str(self._path)!r} cannot be used: {self._why(error)}."
                 raise OSError(what) from error
 
     def note_failure(self, error: Exception, file: F, *, when_lost: Callable[[], None] | None = None) -> None:
@@ -129,12 +129,15 @@ class FileKeeper(ForkSafe, Generic[F]):
     def leave_alone(self, error: Exception, *, what: str = "cannot be used") -> None:
         """Have nobody wait for the file for a while; why, the user is told."""
         self._left_alone_until = time.monotonic() + RETRY_S
-        self.tell(f"{what} ({error})", self._words.loss)
+        kind = (
+            f"{type(error).__name__} {getattr(error, 'sqlite_errorcode', '')}"  # its words differ each time
+        )
+        self.tell(f"{what} ({self._why(error)})", self._words.loss, kind=kind)
 
-    def tell(self, what: str, then: str) -> None:
-        """Warn, of each thing once."""
-        if what not in self._told:
-            self._told.add(what)
+    def tell(self, what: str, then: str, *, kind: str = "") -> None:
+        """Warn, of each thing once, or once of each kind."""
+        if (kind or what) not in self._told:
+            self._told.add(kind or what)
             _log.warning("The %s %r %s. %s", self._words.name, str(self._path), what, then)
 
     def try_again(self) -> None:
@@ -148,6 +151,16 @@ class FileKeeper(ForkSafe, Generic[F]):
             self.try_again()
             if file is not None:
                 file.close()
+
+    def _why(self, error: Exception) -> str:
+        """What is wrong, and what to do about it."""
+        folder = self._path.parent
+        if not is_unwritable(error, folder):
+            return str(error).rstrip(".")
+        reason = getattr(error, "strerror", None) or error
+        return (
+            f"the folder {str(folder)!r} cannot be written ({reason}); set FARM_CACHE_DIR to one that can be"
+        )
 
     def _opened(self) -> F:
         file = self._open_file(self._path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import threading
@@ -87,8 +88,10 @@ def test_one_that_cannot_be_opened_is_left_alone_until_it_is_closed(
     assert keeper.opened() is None
     assert keeper.is_left_alone
     (told,) = warnings_of(caplog)
-    assert told.startswith(f"The notebook {str(path)!r} cannot be used (")
-    assert told.endswith("). Nothing is noted until it can be.")
+    assert told == (
+        f"The notebook {str(path)!r} cannot be used (the folder {str(path.parent)!r} cannot be written (File "
+        "exists); set FARM_CACHE_DIR to one that can be). Nothing is noted until it can be."
+    )
     keeper.close()
     assert keeper.opened() is not None
 
@@ -96,7 +99,7 @@ def test_one_that_cannot_be_opened_is_left_alone_until_it_is_closed(
 def test_who_wants_to_know_is_told_though_it_is_left_alone(keeper: FileKeeper[Notes], path: Path) -> None:
     path.parent.write_text("a file in the way")
     assert keeper.opened() is None
-    with pytest.raises(OSError, match="folder"):
+    with pytest.raises(OSError, match=r"cannot be written \(.*set FARM_CACHE_DIR to one that can be\.$"):
         keeper.use(Notes.lines)
     path.parent.unlink()
     assert keeper.use(Notes.lines) == []
@@ -127,6 +130,26 @@ def test_of_many_that_meet_a_damage_one_replaces_the_file(keeper: FileKeeper[Not
         keeper.note_failure(damage(), file, when_lost=lambda: lost.append(keeper.file is None))
     assert lost == [True]
     assert len(list(path.parent.glob("*.corrupt-*"))) == 1
+
+
+def test_one_without_its_tables_is_damaged(keeper: FileKeeper[Notes], path: Path) -> None:
+    keeper.use(lambda file: file.add("one"))
+    keeper.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE notes")
+    with pytest.raises(OSError, match="no such table"):
+        keeper.use(Notes.lines)
+    assert keeper.use(Notes.lines) == []
+    assert path.with_name("notes.sqlite.corrupt-1").exists()
+
+
+def test_a_fault_is_told_of_once_whatever_its_words(
+    keeper: FileKeeper[Notes], caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper.leave_alone(PermissionError(13, "Permission denied", "one.lock"), what="cannot be replaced")
+    keeper.leave_alone(PermissionError(13, "Permission denied", "two.lock"))
+    keeper.leave_alone(sqlite3.OperationalError("database or disk is full"))
+    assert len(warnings_of(caplog)) == 2
 
 
 def test_any_other_failure_leaves_it_open_for_reads(
