@@ -1,7 +1,7 @@
 """Warns of a key that is written into a cell, where it is saved with the notebook and with the history.
 
-A cell is looked at before it runs. What counts is a text of the shape of a provider's key, or a literal that
-a name like ``api_key`` or ``HF_TOKEN`` is set to. Placeholders and names of variables do not. Nearly every
+A cell is looked at before it runs. What counts is a text of the shape of a provider's key, a literal that a
+name like ``api_key`` or ``HF_TOKEN`` is set to, or a password in the address of a Redis server. Placeholders and names of variables do not. Nearly every
 cell holds no word that a key could begin with or follow, which is found out in microseconds.
 """
 
@@ -37,6 +37,10 @@ _LITERAL = r"""(?:["']\]?\s*[=:,]|\s*(?::\s*str\s*)?[=:])\s*[rRuUbB]?(["'])([^"'
 _BARE = r"[= ]\s*([^\s\"']+)"
 _SETS_VARIABLE = r"\s*(?:%(?:set_)?env|!?\s*export|%?set)\s+\w*"
 
+_REDIS = "redis://…@"
+_PASSWORD = r"""rediss?://[^\s/@:"']*:([^\s/@"']+)@"""
+_FILLED_IN = r"[{}<>$*…]|\.\.\."  # whatever stands in the place of a password
+
 _SHORTEST = 12  # characters of a key
 _LONGEST = 1_000  # characters that are looked at behind a name
 _FEWEST = 6  # different characters of a key
@@ -45,9 +49,9 @@ _PLACEHOLDER = (
     r"password|needed|required|123456789"
 )
 _WARNING = (
-    "Careful: line {line} of this cell holds what looks like an API key ({kind}). It is saved with the "
+    "Careful: line {line} of this cell holds what looks like {what} ({kind}). It is saved with the "
     "notebook and in IPython's history. Take it out, and put it into a file .env, or keep it with "
-    "`farm config set-key`, or ask for it with getpass.getpass(). If the notebook was shared, revoke the key."
+    "`farm config set-key`, or ask for it with getpass.getpass(). If the notebook was shared, revoke it."
 )
 
 
@@ -66,7 +70,8 @@ class KeyWatch:
         if news:
             kind, position = news[0]
             line = cell.count("\n", 0, position) + 1
-            print(_WARNING.format(line=line, kind=kind), file=sys.stderr)
+            what = "a password" if kind == _REDIS else "an API key"
+            print(_WARNING.format(line=line, what=what, kind=kind), file=sys.stderr)
 
 
 def keys_in(cell: str) -> Iterator[tuple[str, int]]:
@@ -76,6 +81,10 @@ def keys_in(cell: str) -> Iterator[tuple[str, int]]:
             for found in re.finditer(rf"(?<![\w-]){prefix}({rest})", cell):
                 if any(each.isdigit() for each in found[1]) and not _is_placeholder(found[1]):
                     yield f"{prefix}…", found.start()
+    if "redis" in cell:
+        for found in re.finditer(_PASSWORD, cell):
+            if not re.search(_FILLED_IN, found[1]):
+                yield _REDIS, found.start()
     for word in _LAST_WORDS:
         position = cell.find(word)
         while position >= 0:

@@ -33,6 +33,8 @@ KEYS = [
     f'api_key: str = "{HEX}"',
     f'settings = {{"apiKey": "{HEX}"}}',
     f"HF_TOKEN = '{HEX}'",
+    f"farm = Farm(redis={{'url': 'redis://:{HEX}@cache.test:6379/0'}})",
+    f"%env FARM_REDIS__URL=rediss://team:{HEX}@cache.test",
     f"for key in keys:\n    pass\naccess_token = '{HEX}'",
 ]
 
@@ -64,6 +66,10 @@ NO_KEYS = [
     "client = Client(api_key, 'gpt-4o-mini-2024-07-18')",
     "client = Client(api_key=key, base_url='https://api1.example.com')",
     "api_key_url = 'https://platform1.test.com/account'",
+    "farm = Farm(redis={'url': 'redis://cache.test:6379/0'})",
+    "url = f'redis://:{password}@cache.test'",
+    "url = 'redis://team:...@cache.test'",
+    "url = 'redis://cache.test/0'  # ask ann@test",
     "tokens = tokenizer('A sentence with 1 number')",
     "tokenizer.pad_token = '<|endoftext1|>'",
     "if api_key == 'abcdefgh12345678':\n    pass",
@@ -110,6 +116,11 @@ def test_each_kind_is_warned_of_and_the_line_is_named(capsys: pytest.CaptureFixt
     warned(watch, f"x = 'hf_{BODY}'")
     assert "line 1" in (err := capsys.readouterr().err)
     assert "(hf_…)" in err
+
+
+def test_a_password_in_an_address_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
+    warned(KeyWatch(), "url = 'redis://:password@host'")
+    assert "line 1 of this cell holds what looks like a password (redis://…@)" in capsys.readouterr().err
 
 
 def test_a_cell_with_several_keys_is_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
