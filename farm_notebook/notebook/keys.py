@@ -1,8 +1,9 @@
 """Warns of a key that is written into a cell, where it is saved with the notebook and with the history.
 
 A cell is looked at before it runs. What counts is a text of the shape of a provider's key, a literal that a
-name like ``api_key`` or ``HF_TOKEN`` is set to, or a password in the address of a Redis server. Placeholders and names of variables do not. Nearly every
-cell holds no word that a key could begin with or follow, which is found out in microseconds.
+name like ``api_key`` or ``HF_TOKEN`` is set to, or a password in the address of a Redis server. Placeholders
+and names of variables do not. Nearly every cell holds no word that a key could begin with or follow, which is
+found out in microseconds.
 """
 
 from __future__ import annotations

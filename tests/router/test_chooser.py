@@ -132,7 +132,7 @@ async def test_where_only_an_estimate_says_that_no_window_is_large_enough_they_a
         model(name, "chat", "vision", context_tokens=8000) for name in ("ollama:small", "openai:eyes")
     )
     bench = with_chain("openai:eyes", "openai:blind", lists=Lists(small, eyes, model("openai:blind", "chat")))
-    long = {"prompt": "word " * 50_000, "images": PIXEL}
+    long: dict[str, Any] = {"prompt": "word " * 50_000, "images": PIXEL}
     assert await bench.names("ollama:small", **long) == ["ollama:small", "openai:eyes"]
 
 
