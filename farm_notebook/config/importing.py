@@ -248,6 +248,11 @@ def _features(imported: Imported, placed: Mapping[str, Any], bare: Mapping[str, 
                     )
             case "fallback" if isinstance(value, str | list):
                 imported.set("fallback", "chain", [value] if isinstance(value, str) else value)
+            case "streaming" | "caching" | "fallback":
+                shown = masked((where,), is_on)
+                imported.notes.append(
+                    f"{where} is {shown!r}, which is neither true nor false, and was left out."
+                )
             case _:
                 imported.notes.append(f"{where} has no counterpart.")
         _leave(imported, f"{where}.", options, ("enabled", "ttl", *_LIMITS))

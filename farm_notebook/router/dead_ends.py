@@ -42,7 +42,9 @@ def find_dead_ends(config: FarmConfig) -> Iterator[DeadEnd]:
     """
     told = set[frozenset[str]]()  # by the words alone: a circle is told of in the order it was entered
     for found in (*_of_names(config), *_of_default(config)):
-        words = frozenset(re.findall(r"[\w-]+", found.text))
+        words = frozenset(
+            re.findall(r"[\w-]+", found.text if found.is_certain else f"{found.key} {found.text}")
+        )
         if words not in told:
             told.add(words)
             yield found

@@ -308,6 +308,11 @@ def test_what_is_neither_true_nor_false_is_left_out_and_quoted(key: str, value: 
     ]
 
 
+def test_a_feature_that_is_neither_on_nor_off_is_left_out_and_quoted() -> None:
+    (note,) = converted(features={"caching": "on"}).notes
+    assert note == "ai.features.caching is 'on', which is neither true nor false, and was left out."
+
+
 def test_what_has_no_counterpart_is_listed() -> None:
     found = converted(
         providers={"anthropic": {"enabled": True}, "ollama": {"gpu": True}}, routing={"a": 3}, agents={}

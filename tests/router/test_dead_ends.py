@@ -36,6 +36,11 @@ def test_a_circle_of_aliases_is_told_of_once() -> None:
     assert "round in a circle" in found.text
 
 
+def test_what_is_mistyped_in_two_places_is_told_of_in_both() -> None:
+    found = dead_ends(routing={"development": "olama"}, fallback={"chain": ["olama"]})
+    assert {each.key for each in found} == {"routing.development", "fallback.chain"}
+
+
 def test_a_default_that_names_no_provider_is_certain() -> None:
     (found,) = dead_ends(model="fsat", aliases={"fast": "scripted:echo"})
     assert (found.key, found.is_certain) == ("model", True)
