@@ -16,7 +16,7 @@ from subjects.example import example
 from subjects.huggingface import real, tiny
 from subjects.llamacpp import embedded
 from subjects.ollama import ollama
-from subjects.openai import double, llamacpp_server
+from subjects.openai import double, llamacpp_server, transformers_serve
 from subjects.scripted import scripted
 
 __all__ = ["MARKS", "SUBJECTS"]
@@ -30,9 +30,11 @@ SUBJECTS: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Sub
     "ollama": ollama,
     "openai-double": double,
     "openai-llamacpp": llamacpp_server,
+    "openai-transformers": transformers_serve,
 }
 MARKS: dict[str, list[pytest.MarkDecorator]] = {
     "huggingface": [pytest.mark.model, pytest.mark.slow],
     "llamacpp": [pytest.mark.model],
     "openai-llamacpp": [pytest.mark.model],
+    "openai-transformers": [pytest.mark.model, pytest.mark.slow],
 }

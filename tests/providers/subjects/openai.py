@@ -1,4 +1,4 @@
-"""OpenAI's protocol: against llama.cpp's own server with the real model, and against the double."""
+"""OpenAI's protocol: against two real servers with the real model, and against the double."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from contract import Subject
 from openai_double import KEY, MODEL, running
 from openai_mind import CAPITALS
+from transformers_server import TransformersServer
 
 from farm_notebook import loop
 from farm_notebook.config import load_config
@@ -87,7 +88,36 @@ def llamacpp_server(request: pytest.FixtureRequest) -> Iterator[Subject]:
     loop.run_blocking(supervisor.stop_all())
 
 
-def maker(name: str, url: str, *, key_env: str = KEY_ENV) -> Callable[[], OpenAIProvider]:
+@contextmanager
+def transformers_serve(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    """The server of transformers, which takes every parameter, and honours not all.
+
+    It has no ``/embeddings``. It ignores ``response_format`` and ``tool_choice``. It sees a call of a tool
+    only in the answers of families whose marks it knows, and to none of them does this model belong.
+    """
+    server: TransformersServer = request.getfixturevalue("transformers_server")
+    make = maker("serve", server.url, key_env=None)
+    provider = make()
+
+    async def is_working() -> bool:
+        return await farside.is_working(server.pid)
+
+    yield Subject(
+        make=make,
+        provider=provider,
+        model=server.model,
+        questions=tuple((f"What is the capital of {land}?", city) for land, city in CAPITALS.items()),
+        long=(server.model, LONG_STORY),
+        endless=(server.model, LONG_STORY),
+        is_working=is_working,
+        samples=True,
+        loads=False,
+        embeds=False,
+    )
+    loop.run_blocking(provider.aclose())
+
+
+def maker(name: str, url: str, *, key_env: str | None = KEY_ENV) -> Callable[[], OpenAIProvider]:
     """A function that makes a provider of an endpoint."""
     config = load_config({"endpoints": {name: {"base_url": url, "api_key_env": key_env}}})
     return lambda: OpenAIProvider(config, name)
