@@ -14,7 +14,7 @@ from farm_notebook import loop
 from farm_notebook.config import FarmConfig
 from farm_notebook.farm.core import AsyncFarm, entered, left
 from farm_notebook.reply import Reply
-from farm_notebook.reports import HistoryReport, UsageReport
+from farm_notebook.reports import CallReport, HistoryReport, UsageReport
 from farm_notebook.request import Options, Prompt
 from farm_notebook.router import RouteDecision
 from farm_notebook.stores import StoreStats
@@ -114,6 +114,14 @@ class Farm:
     ) -> HistoryReport:
         """See ``AsyncFarm.history``."""
         return loop.run_blocking(self.core.history(search, model=model, since=since, limit=limit))
+
+    def history_show(self, number: int) -> CallReport:
+        """See ``AsyncFarm.history_show``."""
+        return loop.run_blocking(self.core.history_show(number))
+
+    def history_clear(self) -> int:
+        """See ``AsyncFarm.history_clear``."""
+        return loop.run_blocking(self.core.history_clear())
 
     def usage(self, by: UsageBy = "model", *, since: str | None = None) -> UsageReport:
         """See ``AsyncFarm.usage``."""

@@ -15,7 +15,14 @@ from farm_notebook.errors import ConfigError, FarmError, ProviderError
 from farm_notebook.pool import shared_pool
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.reply import Reply, ReplyBuilder
-from farm_notebook.reports import HistoryReport, UsageReport, history_report, usage_report
+from farm_notebook.reports import (
+    CallReport,
+    HistoryReport,
+    UsageReport,
+    call_report,
+    history_report,
+    usage_report,
+)
 from farm_notebook.request import Options, Prompt, build_request
 from farm_notebook.router import RouteDecision, explain, explaining, resolve
 from farm_notebook.stores import StoreStats
@@ -211,6 +218,23 @@ class AsyncFarm:
         return await loop.run(
             history_report(self._pool.history, search, model=model, since=since, limit=limit)
         )
+
+    async def history_show(self, number: int) -> CallReport:
+        """One of them in full, with the whole conversation that was sent.
+
+        Raises:
+            InvalidRequestError: There is none of that number.
+            OSError: The file cannot be read.
+        """
+        return await loop.run(call_report(self._pool.history, number))
+
+    async def history_clear(self) -> int:
+        """Forget all of them; how many there were.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        return await loop.run(self._pool.history.clear())
 
     async def usage(self, by: UsageBy = "model", *, since: str | None = None) -> UsageReport:
         """What these calls came to; see ``reports.usage_report``.

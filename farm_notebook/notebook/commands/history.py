@@ -47,26 +47,15 @@ def run(session: Session, arguments: argparse.Namespace) -> HistoryReport | Call
 
 
 def _show(farm: Farm, words: Sequence[str]) -> CallReport:
-    from farm_notebook import loop
-    from farm_notebook.reports import call_report, open_history
-
     if len(words) != 1 or not words[0].isdecimal():
         raise InvalidRequestError(
             f"`show` takes the id of one call, as in `%farm history show 42`, and not {' '.join(words)!r}. "
             "To search for the word, say `%farm history find show`."
         )
-    farm.history(limit=1)  # writes what this farm has not written yet
-    history = open_history(farm.config)
-    try:
-        return loop.run_blocking(call_report(history, int(words[0])))
-    finally:
-        loop.run_blocking(history.aclose())
+    return farm.history_show(int(words[0]))
 
 
 def _clear(farm: Farm, words: Sequence[str], *, is_meant: bool) -> None:
-    from farm_notebook import loop
-    from farm_notebook.reports import open_history
-
     if words:
         raise InvalidRequestError(
             f"`clear` forgets every call, and takes no {' '.join(words)!r}. "
@@ -76,10 +65,5 @@ def _clear(farm: Farm, words: Sequence[str], *, is_meant: bool) -> None:
         raise InvalidRequestError(
             "That would forget every call of all your notebooks. If it is meant: `%farm history clear --yes`."
         )
-    farm.history(limit=1)  # writes what this farm has not written yet
-    history = open_history(farm.config)
-    try:
-        count = loop.run_blocking(history.clear())
-    finally:
-        loop.run_blocking(history.aclose())
+    count = farm.history_clear()
     print(f"{count:,} call{'s' * (count != 1)} forgotten.")
