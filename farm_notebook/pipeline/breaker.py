@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 
 from farm_notebook.config import BreakerConfig
 from farm_notebook.errors import (
+    BackendCrashedError,
     BreakerOpenError,
     IncompleteStreamError,
     ProviderConnectionError,
@@ -34,7 +35,12 @@ BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
 
 
 def is_failure(error: ProviderError) -> bool:
-    """Whether an error says that the provider itself is down or broken."""
+    """Whether an error says that the provider itself is down or broken.
+
+    A crash of a local backend is none: the next request starts it again, and it may be the user who ended it.
+    """
+    if isinstance(error, BackendCrashedError):
+        return False
     if isinstance(error, ProviderConnectionError | ProviderTimeoutError | IncompleteStreamError):
         return True
     return type(error) is ProviderError and (error.status is None or error.status >= 500)

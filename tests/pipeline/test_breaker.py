@@ -347,7 +347,6 @@ async def test_progress_is_no_answer(progress: Event) -> None:
 
 FAILURES = [
     ProviderConnectionError("x"),
-    BackendCrashedError("x"),
     IncompleteStreamError("x"),
     ProviderTimeoutError("x", timer="connect"),
     ProviderTimeoutError("x", timer="first event"),
@@ -377,7 +376,13 @@ def test_no_other_error_is_a_failure() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [RateLimitedError("x"), AuthenticationError("x"), InvalidRequestError("x"), KeyError("x")],
+    [
+        BackendCrashedError("x"),
+        RateLimitedError("x"),
+        AuthenticationError("x"),
+        InvalidRequestError("x"),
+        KeyError("x"),
+    ],
     ids=repr,
 )
 async def test_what_shows_nothing_neither_counts_nor_starts_the_count_anew(error: Exception) -> None:
