@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import psutil
 from pydantic import AfterValidator, Field
@@ -83,6 +83,20 @@ class OllamaConfig(Section):
     start_timeout_s: float = Field(default=60.0, gt=0)
 
 
+Ignorable: TypeAlias = Literal[
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "stop",
+    "schema",
+    "tools",
+    "tool_choice",
+    "reasoning",
+    "images",
+]
+
+
 class EndpointConfig(Section):
     """A server that speaks OpenAI's protocol: a cloud, a gateway, vLLM, LM Studio, llama.cpp, ...
 
@@ -99,6 +113,7 @@ class EndpointConfig(Section):
         api: Which of the two interfaces answers a chat.
         has_completions: Whether there is a ``/completions`` for raw prompts; ``None`` tries it, and falls
             back to a chat where there is none.
+        lacks: What the server would take and ignore, so that a request with it is refused here.
     """
 
     enabled: bool = True
@@ -112,6 +127,7 @@ class EndpointConfig(Section):
     query: Mapping[str, str] = Field(default_factory=dict)
     api: Literal["chat", "responses"] = "chat"
     has_completions: bool | None = None
+    lacks: frozenset[Ignorable] = frozenset()
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What its ``repr`` says: of headers and parameters only their names."""

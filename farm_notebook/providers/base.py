@@ -39,7 +39,7 @@ class AIProvider(ABC):
 
     name: str
     is_listed: ClassVar[bool] = True  # whether users are shown it and its models
-    honours: ClassVar[frozenset[str]] = frozenset({*PARAMETERS, "images", "completion"})
+    honours: frozenset[str] = frozenset({*PARAMETERS, "images", "completion"})
     """What this provider does not drop in silence: parameters of a request by name, ``images`` in messages,
     and ``completion``, a request without a chat template. A request with anything else is refused."""
 

@@ -457,6 +457,16 @@ async def test_a_raw_prompt_drops_no_parameter_in_silence(make: Make, double: Op
     assert reply.parsed == {"a": 2102650}
 
 
+@on_farm_loop
+async def test_what_a_server_would_ignore_is_refused_and_not_sent(make: Make, double: OpenAIDouble) -> None:
+    provider = make(lacks=["schema", "tool_choice"])
+    with pytest.raises(UnsupportedParameterError, match=r"cannot honour schema, tool_choice\. .* takes: "):
+        await drain(provider.answer(ask(schema={}, tools=(WEATHER,), tool_choice="required")))
+    assert double.seen == []
+    assert (await provider.chat(ask("one", seed=7))).text
+    assert "schema" in make().honours
+
+
 # What is read
 
 

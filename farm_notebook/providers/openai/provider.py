@@ -59,6 +59,7 @@ class OpenAIProvider(AIProvider):
         if endpoint is not None:
             self.name = endpoint
         self._endpoint = config.openai if endpoint is None else config.endpoints[endpoint]
+        self.honours = self.honours - self._endpoint.lacks
         self._client = EndpointClient(self._endpoint, config, self.name)
         self._chat_only: set[str] = set()
 
