@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
 import ssl
 import struct
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import trustme
@@ -23,7 +24,7 @@ import trustme
 TLS_HANDSHAKE = b"\x16"  # the first byte of every TLS connection
 NOT_HTTP = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 GIVE_UP_S = 5.0
-SETTLING_TURNS = 10  # of the event loop
+CLOSING_TURNS = 10  # of the event loop, until the sockets of tasks that have ended are closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +111,15 @@ class FaultyServer:
         self.port = server.sockets[0].getsockname()[1]
         started.set()
         await stop.wait()
+        await _settle()  # what was accepted a moment ago cannot be attached to a closed server
         server.close()
-        while True:
-            # What was accepted a moment ago is a task of asyncio's first and one of ours later; one that is
-            # cancelled before its first step closes nothing, and sockets are closed a turn after that.
-            for _ in range(SETTLING_TURNS):
-                await asyncio.sleep(0)
-            if not (others := asyncio.all_tasks() - {asyncio.current_task()}):
-                break
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in others:
                 task.cancel()
             await asyncio.wait(others)
+            await _settle()
+        for _ in range(CLOSING_TURNS):
+            await asyncio.sleep(0)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Play a script for each request; whatever it is at, the client's leaving ends it."""
@@ -199,6 +198,17 @@ def closed_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+async def _settle() -> None:
+    """Wait until every task has begun: one that is ended before its first step closes nothing."""
+
+    def has_begun(task: asyncio.Task[Any]) -> bool:
+        work: Any = task.get_coro()
+        return inspect.getcoroutinestate(work) != inspect.CORO_CREATED
+
+    while not all(map(has_begun, asyncio.all_tasks())):  # noqa: ASYNC110 - some are asyncio's own
+        await asyncio.sleep(0)
 
 
 async def _play(script: Script, writer: asyncio.StreamWriter) -> None:
