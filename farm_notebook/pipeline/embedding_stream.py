@@ -13,10 +13,15 @@ from typing import TypeAlias
 from farm_notebook.pipeline import Middleware
 from farm_notebook.types import ChatMessage, ChatRequest, Embeddings, Event, Finished, ModelRef, Started
 
-__all__ = ["Embed", "under"]
+__all__ = ["Embed", "as_request", "under"]
 
 Embed: TypeAlias = Callable[[Sequence[str], ModelRef], Awaitable[Embeddings]]
 """One vector a text, by a model."""
+
+
+def as_request(texts: Sequence[str], ref: ModelRef) -> ChatRequest:
+    """What policies are given for a request: a message a text."""
+    return ChatRequest(ref, tuple(ChatMessage("user", text) for text in texts), kind="embedding")
 
 
 def under(policies: Middleware, embed: Embed) -> Embed:
@@ -36,8 +41,7 @@ def under(policies: Middleware, embed: Embed) -> Embed:
             usage = found[-1].usage
             yield Finished("stop", replace(usage, output_tokens=usage.output_tokens or 0))
 
-        request = ChatRequest(ref, tuple(ChatMessage("user", text) for text in texts), kind="embedding")
-        async with aclosing(policies(asked)(request)) as events:
+        async with aclosing(policies(asked)(as_request(texts, ref))) as events:
             async for _ in events:
                 pass
         return found[-1]

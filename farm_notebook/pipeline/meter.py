@@ -14,10 +14,9 @@ from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from farm_notebook.pipeline import Handler, Middleware
-from farm_notebook.pipeline.embedding_stream import Embed
+from farm_notebook.pipeline.embedding_stream import Embed, as_request
 from farm_notebook.stores.calls import CANCELLED, CallRecord
 from farm_notebook.types import (
-    ChatMessage,
     ChatRequest,
     Embeddings,
     Event,
@@ -139,8 +138,7 @@ def meter_embeddings(
         return embed
 
     async def measured(texts: Sequence[str], ref: ModelRef) -> Embeddings:
-        request = ChatRequest(ref, tuple(ChatMessage("user", text) for text in texts), kind="embedding")
-        call = _Call(request, clock, prices)
+        call = _Call(as_request(texts, ref), clock, prices)
         at, origin, error, usage = now(), notebook(), None, Usage()
         if prices is not None:
             prices.prepare(ref)

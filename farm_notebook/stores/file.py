@@ -12,6 +12,7 @@ import itertools
 import os
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Self
@@ -55,7 +56,7 @@ def _code(error: Exception) -> int:
     return code & 0xFF  # an extended code has the primary one below
 
 
-class SQLiteFile:
+class SQLiteFile(ABC):
     """One open file; a subclass says what is in it.
 
     Args:
@@ -103,9 +104,9 @@ class SQLiteFile:
             self._reader.close()
         self._writer.close()
 
+    @abstractmethod
     def _make_tables(self) -> None:
         """Fill a new file; called within a transaction."""
-        raise NotImplementedError
 
     def _connect(self) -> None:
         if not self.path.exists():
