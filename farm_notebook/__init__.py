@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from farm_notebook import errors, models, types
+    from farm_notebook import errors, gpu, models, types
     from farm_notebook.config import FarmConfig
     from farm_notebook.errors import FarmError
     from farm_notebook.farm import AsyncFarm, Farm
@@ -73,7 +73,7 @@ _HOMES = {
     "register_provider": "providers",
 }
 _CALLS = ("chat", "embed", "generate", "health", "history", "list_models", "route", "stream", "usage")
-_SUBMODULES = ("errors", "models", "types")
+_SUBMODULES = ("errors", "gpu", "models", "types")
 
 __all__ = [
     "AIProvider",
@@ -97,6 +97,7 @@ __all__ = [
     "embed",
     "errors",
     "generate",
+    "gpu",
     "health",
     "history",
     "list_models",

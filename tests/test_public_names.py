@@ -35,6 +35,7 @@ PUBLIC = [
     "embed",
     "errors",
     "generate",
+    "gpu",
     "health",
     "history",
     "list_models",

@@ -6,6 +6,7 @@ caller keeps of an answer, the ``Reply``, stands in ``reply.py``.
 
 from __future__ import annotations
 
+from farm_notebook.types.devices import DeviceKind, DeviceStats, ModelShare
 from farm_notebook.types.events import (
     Embeddings,
     Event,
@@ -49,6 +50,8 @@ __all__ = [
     "ChatMessage",
     "ChatRequest",
     "Deployment",
+    "DeviceKind",
+    "DeviceStats",
     "Embeddings",
     "Event",
     "FinishReason",
@@ -59,6 +62,7 @@ __all__ = [
     "LoadStage",
     "ModelInfo",
     "ModelRef",
+    "ModelShare",
     "PromptProgress",
     "ProviderStatus",
     "Queued",
