@@ -96,12 +96,12 @@ def cache(
                         for event in found[start : start + EVENTS_AT_ONCE]:
                             yield event
                     return
-                events = _shared(under_way, key, lambda: kept(request, known), anew=is_anew)
+                events = _shared(under_way, key, lambda: kept(request, known, key), anew=is_anew)
             async with aclosing(events):
                 async for event in events:
                     yield event
 
-        async def kept(request: ChatRequest, known: str | None) -> AsyncGenerator[Event, None]:
+        async def kept(request: ChatRequest, known: str | None, key: str) -> AsyncGenerator[Event, None]:
             events: list[Event] = []
             async with aclosing(handler(request)) as asked:
                 async for event in asked:
@@ -115,10 +115,13 @@ def cache(
                 told = await known_digest(digest, ref)
             except TimeoutError:
                 return
-            if ref != request.ref or known in (None, told):  # or the model was changed under way
-                answer = dump(record(_as_cached(ref, events)))
-                if may_keep(answer.decode(errors="replace")):
-                    store.put(key_of(replace(request, ref=ref), told), answer)
+            if (ref, told) != (request.ref, known):
+                if ref == request.ref and known is not None:  # the model was changed under way
+                    return
+                key = key_of(replace(request, ref=ref), told)
+            answer = dump(record(_as_cached(ref, events)))
+            if may_keep(answer.decode(errors="replace")):
+                store.put(key, answer)
 
         return cached
 

@@ -39,9 +39,19 @@ class SingleFlight(Generic[T]):
         flight = self._flights.get(key)
         if flight is None or anew or not flight.is_here:
             flight = self._flights[key] = _Flight(start(), lambda landed: self._forget(key, landed))
-        async with aclosing(flight.ride()) as items:
-            async for item in items:
-                yield item
+        seen = 0
+        flight.board()
+        try:
+            while True:
+                while seen < len(flight.items):
+                    seen += 1
+                    yield flight.items[seen - 1]
+                if flight.has_landed:
+                    break
+                await flight.news()
+            flight.raise_error()
+        finally:
+            await flight.leave()
 
     def _forget(self, key: str, flight: _Flight[T]) -> None:
         if self._flights.get(key) is flight:
@@ -57,52 +67,57 @@ class _Flight(Generic[T]):
     """
 
     def __init__(self, items: AsyncGenerator[T, None], forget: Callable[[_Flight[T]], None]) -> None:
-        self._items: list[T] = []
+        self.items: list[T] = []
+        self.has_landed = False
         self._riders = 0
         self._news = asyncio.Event()
         self._forget = forget
-        self._has_landed = False
         self._error: BaseException | None = None
         self._is_error_taken = False
         self._task = asyncio.create_task(self._fly(items))
-        self._task.add_done_callback(self._land)
+        self._task.add_done_callback(self._fall)
 
     @property
     def is_here(self) -> bool:
         """Whether the stream runs on the running loop; in a forked child it runs nowhere."""
         return self._task.get_loop() is asyncio.get_running_loop()
 
-    async def ride(self) -> AsyncGenerator[T, None]:
-        """Every item, from the first one on; the last to leave stops the stream and waits until it did."""
+    def board(self) -> None:
+        """Take part in it; who does has to leave."""
         self._riders += 1
-        seen = 0
-        try:
-            while True:
-                while seen < len(self._items):
-                    seen += 1
-                    yield self._items[seen - 1]
-                if self._has_landed:
-                    break
-                self._news.clear()
-                await self._news.wait()
-            if self._error is not None:
-                raise self._own_error(self._error)
-        finally:
-            self._riders -= 1
-            if not self._riders and not self._has_landed:
-                self._forget(self)
-                self._task.cancel()
-                await asyncio.wait([self._task])
+
+    async def leave(self) -> None:
+        """Take part no more; the last to leave stops the stream and waits until it did."""
+        self._riders -= 1
+        if not self._riders and not self.has_landed:
+            self._forget(self)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def news(self) -> None:
+        """Wait for the next item, or for the end."""
+        self._news.clear()
+        await self._news.wait()
+
+    def raise_error(self) -> None:
+        """Raise what the stream ended with, if it was an error."""
+        if self._error is not None:
+            raise self._own_error(self._error)
 
     async def _fly(self, items: AsyncGenerator[T, None]) -> None:
         async with aclosing(items):
             async for item in items:
-                self._items.append(item)
+                self.items.append(item)
                 self._news.set()
+        self._land(None)  # here already: when the task is told to be done, the loop has gone round once more
 
-    def _land(self, task: asyncio.Task[None]) -> None:
-        self._has_landed = True
-        self._error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    def _fall(self, task: asyncio.Task[None]) -> None:
+        if not self.has_landed:
+            self._land(asyncio.CancelledError() if task.cancelled() else task.exception())
+
+    def _land(self, error: BaseException | None) -> None:
+        self.has_landed = True
+        self._error = error
         self._forget(self)
         self._news.set()
 

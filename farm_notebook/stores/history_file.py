@@ -27,9 +27,9 @@ DROPPED_AT_ONCE = 0.1  # of all calls, where the file is too large
 MERGED_PAGES = 2_000  # of the index of words, which bounds how long others wait
 EMBEDDED_TEXTS = 20  # of one call; there may be thousands
 
-_NUMBERS = [f"{name.name} INTEGER" for name in fields(Usage)] + [
-    f"{name.name} REAL" for name in fields(Timings)
-]
+_USAGE = [field.name for field in fields(Usage)]
+_TIMINGS = [field.name for field in fields(Timings)]
+_NUMBERS = [f"{name} INTEGER" for name in _USAGE] + [f"{name} REAL" for name in _TIMINGS]
 _TABLES = (
     "CREATE TABLE texts (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, text TEXT NOT NULL)",
     """
@@ -279,8 +279,8 @@ def _figures(record: CallRecord, clean: Clean, *, has_texts: bool) -> dict[str, 
         "fingerprint": record.fingerprint,
         "parameters": clean(_json(parameters)),
         "cost": record.cost,
-        **asdict(record.usage),
-        **asdict(record.timings),
+        **{name: getattr(record.usage, name) for name in _USAGE},
+        **{name: getattr(record.timings, name) for name in _TIMINGS},
     }
 
 

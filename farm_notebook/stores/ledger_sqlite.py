@@ -1,7 +1,7 @@
 """A ledger in a SQLite file, for the processes of one user on this machine.
 
 Granting and settling take some 0.1 ms on the event loop's own thread: handing them to another one would take
-as long. While another process writes to the file it is tried again a moment later, and others on the loop get
+as long. What is settled is written with the next claims, or else a moment later. While another process writes to the file it is tried again a moment later, and others on the loop get
 their turn. What may take longer, opening and replacing it, is done in threads.
 """
 
@@ -26,6 +26,8 @@ __all__ = ["SQLiteLedger"]
 
 BUSY_S = 2.0  # how long another process may write to the file; no healthy one takes a hundredth of that
 PAUSES_S = (0.0005, 0.005)  # between two tries meanwhile; at random, so that two do not keep step
+
+PAY_S = 0.01  # from a settlement until the file hears of it, unless something is claimed before
 
 T = TypeVar("T")
 
@@ -83,7 +85,7 @@ class SQLiteLedger(SharedLedger):
 
     def _pay_soon(self) -> None:
         if self._payment is None:
-            self._payment = asyncio.get_running_loop().call_soon(self._pay)
+            self._payment = asyncio.get_running_loop().call_later(PAY_S, self._pay)
 
     def _pay(self) -> None:
         """Settle what is owed. What cannot be is settled later, at the latest with the next claims."""

@@ -2,8 +2,8 @@
 
 A read is one ``SELECT`` on the event loop's own thread: it takes microseconds, and handing it to a thread
 would take longer. Whatever may wait for a disk or for another process is done by other threads: opening,
-and all writing, which is gathered while a write is under way. When a value was last used is noted with the
-next write.
+and all writing, which is gathered for a moment, so that it does not hold up the answers that come meanwhile.
+When a value was last used is noted with the next write.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from farm_notebook.stores.keeper import FileKeeper, Words
 
 __all__ = ["SQLiteStore"]
 
+GATHER_S = 0.05  # from the first value that was put to its being written, with whatever came meanwhile
 USES_AT_ONCE = 512  # more than these are noted though there is nothing else to write
 MANY = 50  # so many reads are worth a thread
 LARGEST_SHARE = 0.1  # of the bound; a larger value would push out too many others
@@ -55,7 +56,7 @@ class SQLiteStore(ForkSafe, Store):
         self._max_bytes = max_bytes
         self._clock = clock
         self._keeper = FileKeeper(Database, path, _WORDS)
-        self._writer = BackgroundWriter("farm-cache")
+        self._writer = BackgroundWriter("farm-cache", gather_s=GATHER_S)
         super().__init__()
 
     def _begin(self) -> None:

@@ -31,6 +31,21 @@ def test_what_comes_while_it_writes_is_written_once_more() -> None:
     assert written == [["one"], ["two", "three"]]
 
 
+def test_what_comes_while_it_gathers_is_written_with_it_and_who_waits_for_it_ends_that() -> None:
+    writer, gathered, written = BackgroundWriter("farm-test", gather_s=1e6), list[int](), list[list[int]]()
+
+    def write() -> None:
+        written.append(gathered[:])
+        gathered.clear()
+
+    for _ in range(2):
+        for number in range(3):
+            gathered.append(number)
+            writer.write_soon(write)
+        writer.wait()
+    assert written == [[0, 1, 2]] * 2
+
+
 def test_its_thread_ends_and_another_one_follows() -> None:
     writer, names = BackgroundWriter("farm-test"), list[str]()
     for _ in range(3):

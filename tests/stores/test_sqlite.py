@@ -163,6 +163,23 @@ async def test_no_thread_waits_for_something_to_write(open_store: Open) -> None:
                 await asyncio.sleep(0.01)
 
 
+def test_what_was_put_is_written_though_its_loop_has_ended(path: Path) -> None:
+    store = programs.store_at(str(path))
+
+    async def use() -> None:
+        assert await store.get("a") is None
+        for key in "abc":
+            store.put(key, b"one")
+
+    asyncio.run(use())
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        give_up_at = time.monotonic() + 30
+        while connection.execute("SELECT count(*) FROM answers").fetchone() != (3,):
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
+    asyncio.run(store.aclose())
+
+
 # What breaks
 
 
