@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from farm_notebook.errors import FarmError
 from farm_notebook.pipeline import Handler, Middleware
+from farm_notebook.pipeline.deadline import within
 from farm_notebook.pipeline.single_flight import SingleFlight
 from farm_notebook.recording import RECORDING_VERSION, dump, load, record, replay
 from farm_notebook.stores import Store
@@ -164,8 +165,11 @@ async def known_digest(digest: Digest, ref: ModelRef) -> str | None:
     Raises:
         TimeoutError: It takes longer than anyone should wait for it.
     """
-    async with asyncio.timeout(DIGEST_WAIT_S):
+
+    async def told() -> str | None:
         try:
             return await digest(ref)
         except (FarmError, OSError):
             return None
+
+    return await within(DIGEST_WAIT_S, told())
