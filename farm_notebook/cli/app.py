@@ -164,6 +164,16 @@ def health(
 
 
 @app.command()
+def gpu(
+    as_json: Annotated[bool, typer.Option("--json", help="Write a JSON array.")] = False,
+) -> None:
+    """Show the devices that models run on, and whose their memory is."""
+    from farm_notebook.cli.gpu import show
+
+    show(as_json=as_json)
+
+
+@app.command()
 def route(
     name: Annotated[
         str | None, typer.Argument(help="A model or alias; without it, the default.", show_default=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,7 +15,9 @@ from farm_notebook.devices.host import Host
 from farm_notebook.devices.nvidia import Nvidia
 from farm_notebook.types import DeviceStats, ModelShare
 
-__all__ = ["Reader", "device_problems", "device_stats"]
+__all__ = ["Reader", "device_problems", "device_stats", "device_stats_with_load"]
+
+LOAD_AFTER_S = 0.2
 
 
 class Reader:
@@ -69,6 +72,15 @@ def device_stats(models: Mapping[str, Sequence[ModelShare]] | None = None) -> tu
     if not models:
         return found
     return tuple(replace(each, models=tuple(models.get(each.id, ()))) for each in found)
+
+
+def device_stats_with_load() -> tuple[DeviceStats, ...]:
+    """``device_stats`` for one look: waits a moment where nothing was read before that the load is since."""
+    found = device_stats()
+    if found[-1].utilization is not None:
+        return found
+    time.sleep(LOAD_AFTER_S)
+    return device_stats()
 
 
 def device_problems() -> tuple[str, ...]:

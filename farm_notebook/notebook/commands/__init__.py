@@ -55,6 +55,7 @@ COMMANDS = {
         Command("health", "whether each provider can answer"),
         Command("load", "bring a model into memory"),
         Command("unload", "give a model's memory back"),
+        Command("gpu", "the devices: whose their memory is, load, temperature, power"),
         Command("cache", "kept answers: stats, clear, on, off"),
         Command("history", "what was asked, newest first; show ID, clear", takes_text=True),
         Command("usage", "calls, tokens and cost, by model or day"),
