@@ -20,6 +20,7 @@ NAMES = (
     "iopub",
     "huggingface",
     "heartbeat",
+    "devices",
 )
 
 
