@@ -100,7 +100,8 @@ def model_rows(run: Runner, rounds: int | None) -> list[Row]:
 def _child(core: AsyncFarm) -> tuple[str, dict[str, str]]:
     """Where the package's own llama.cpp child listens; it tells nobody, so this looks inside."""
     provider: Any = core._pool.providers.get(EMBEDDED.partition(":")[0])
-    (server,) = provider._supervisor._servers.values()
+    (version,) = provider._shelf.versions().values()
+    server = version.value
     return server.base_url, server.headers
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "HistoryConfig",
     "LimitConfig",
     "LimitsConfig",
+    "ModelsConfig",
     "PriceConfig",
     "RedisConfig",
     "RetryConfig",
@@ -57,6 +58,30 @@ class RetryConfig(Section):
     first_backoff_s: float = Field(default=0.5, ge=0)
     longest_backoff_s: float = Field(default=20.0, ge=0)
     longest_wait_s: float = Field(default=120.0, ge=0)
+
+
+class ModelsConfig(Section):
+    """Models in the memory of this machine: who makes room for whom, and which are loaded anew by themselves.
+
+    Args:
+        evict: Unload idle models where another does not fit, the least recently used first. Without it the
+            error says which could be.
+        pinned: Models that are never unloaded for another.
+        warm_bytes: How much of host memory may hold models that were set aside, from where they come back
+            without a load; ``None`` is a quarter of it, and 0 keeps none.
+        drain_s: How long answers under way may take to end before a model is unloaded or replaced under them.
+        watch: Models that are loaded anew when their files, or their version on a server, change.
+        watch_interval_s: Between two looks at them.
+        settle_s: How long files must have stayed the same before they are read: a saver may be at work.
+    """
+
+    evict: bool = False
+    pinned: tuple[str, ...] = ()
+    warm_bytes: int | None = Field(default=None, ge=0)
+    drain_s: float = Field(default=300.0, ge=0)
+    watch: tuple[str, ...] = ()
+    watch_interval_s: float = Field(default=0.5, gt=0)
+    settle_s: float = Field(default=1.0, ge=0)
 
 
 class FallbackConfig(Section):

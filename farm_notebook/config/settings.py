@@ -19,6 +19,7 @@ from farm_notebook.config.policies import (
     HealthConfig,
     HistoryConfig,
     LimitsConfig,
+    ModelsConfig,
     PriceConfig,
     RedisConfig,
     RetryConfig,
@@ -102,6 +103,7 @@ class FarmConfig(Section):
         default_factory=lambda: platformdirs.user_cache_path("farm-notebook", appauthor=False)
     )
     offline: bool = False
+    models: ModelsConfig = ModelsConfig()
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     timeouts: TimeoutConfig = TimeoutConfig()
     retry: RetryConfig = RetryConfig()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from typing_extensions import Unpack
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig
-from farm_notebook.farm.core import AsyncFarm, entered, left
+from farm_notebook.farm.core import AsyncFarm
+from farm_notebook.farm.models import Models
 from farm_notebook.reply import Reply
 from farm_notebook.reports import CallReport, HistoryReport, UsageReport
 from farm_notebook.request import Options, Prompt
@@ -34,6 +35,7 @@ class Farm:
 
     def __init__(self, config: FarmConfig | None = None, **settings: Any) -> None:
         self.core = AsyncFarm(config, **settings)
+        self.models = Models(lambda: self.core.models)
 
     @property
     def config(self) -> FarmConfig:
@@ -79,25 +81,19 @@ class Farm:
         return loop.run_blocking(self.core.list_models())
 
     def load(self, model: str | None = None) -> Generator[LoadProgress, None, None]:
-        """See ``AsyncFarm.load``."""
+        """See ``AsyncModels.load``."""
         return loop.iterate_blocking(self.core.load(model))
 
     def pull(self, model: str | None = None) -> Generator[LoadProgress, None, None]:
         """See ``AsyncFarm.pull``."""
         return loop.iterate_blocking(self.core.pull(model))
 
-    @contextmanager
-    def lease(self, model: str | None = None) -> Generator[Any, None, None]:
-        """See ``AsyncFarm.lease``."""
-        held = self.core.lease(model)
-        leased = loop.run_blocking(entered(held))
-        try:
-            yield leased
-        finally:
-            loop.run_blocking(left(held))
+    def lease(self, model: str | None = None) -> AbstractContextManager[Any]:
+        """See ``AsyncModels.lease``."""
+        return self.models.lease(model)
 
     def unload(self, model: str | None = None) -> bool:
-        """See ``AsyncFarm.unload``."""
+        """See ``AsyncModels.unload``."""
         return loop.run_blocking(self.core.unload(model))
 
     def route(self, model: str | None = None) -> RouteDecision:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from typing import Any
 
 from typing_extensions import Unpack
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import ConfigError, FarmError, ProviderError
+from farm_notebook.farm.models import AsyncModels
 from farm_notebook.pool import shared_pool
-from farm_notebook.providers.base import AIProvider
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.reports import (
     CallReport,
@@ -40,9 +40,7 @@ from farm_notebook.types import (
     TextDelta,
 )
 
-__all__ = ["AsyncFarm", "entered", "left"]
-
-T = TypeVar("T")
+__all__ = ["AsyncFarm"]
 
 
 class AsyncFarm:
@@ -60,6 +58,7 @@ class AsyncFarm:
         self.settings = None if config is not None else settings
         self.config = config if config is not None else load_config(settings)
         self._pool = shared_pool(self.config, self)
+        self.models = AsyncModels(self, self._pool)
         self._handler = self._pool.handler(in_pieces=True)
         self._whole_handler = self._pool.handler(in_pieces=False)
 
@@ -151,35 +150,20 @@ class AsyncFarm:
         return await loop.run(explain(model, self.config, self._pool.chooser, ailment=self._pool.ailment))
 
     def load(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
-        """Fetch a model if need be and bring it into memory."""
-        return loop.iterate(self._progress(resolve(model, self.config), _load))
+        """See ``models.load``."""
+        return self.models.load(model)
 
     def pull(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Bring a model's files to this machine without loading them."""
-        return loop.iterate(self._progress(resolve(model, self.config), _pull))
+        return loop.iterate(self._pull(resolve(model, self.config)))
 
     async def unload(self, model: str | None = None) -> bool:
-        """Give a model's memory back; whether it was loaded."""
-        return await loop.run(self._unload(resolve(model, self.config)))
+        """See ``models.unload``."""
+        return await self.models.unload(model)
 
-    @asynccontextmanager
-    async def lease(self, model: str | None = None) -> AsyncGenerator[Any, None]:
-        """A model in this process, loaded if need be: ``async with farm.lease("huggingface:./ckpt") as m``.
-
-        Yields:
-            What its provider gives of it; of ``huggingface`` a ``LeasedModel`` with ``module`` and
-            ``tokenizer``. After the block it must not be used.
-
-        Raises:
-            InvalidRequestError: The provider's models run in another process.
-        """
-        ref = await loop.run(self._concrete(resolve(model, self.config)))
-        held = self._pool.providers.get(ref.provider).lease(ref.model)
-        leased = await loop.run(entered(held))
-        try:
-            yield leased
-        finally:
-            await loop.run(left(held))
+    def lease(self, model: str | None = None) -> AbstractAsyncContextManager[Any]:
+        """See ``models.lease``."""
+        return self.models.lease(model)
 
     async def digest(self, ref: ModelRef) -> str | None:
         """The file digest or revision of a model."""
@@ -276,11 +260,6 @@ class AsyncFarm:
         with explaining(ref, self.config):
             return await self._pool.embed(texts, ref)
 
-    async def _unload(self, ref: ModelRef) -> bool:
-        ref = await self._concrete(ref)
-        with explaining(ref, self.config):
-            return await self._pool.providers.get(ref.provider).unload_model(ref.model)
-
     async def _collect(self, request: ChatRequest) -> Reply:
         builder = ReplyBuilder(request)
         try:
@@ -294,23 +273,12 @@ class AsyncFarm:
             builder.digest = await self.digest(builder.ref)
         return builder.build()
 
-    async def _progress(
-        self, ref: ModelRef, bring: Callable[[AIProvider, str], AsyncGenerator[LoadProgress, None]]
-    ) -> AsyncGenerator[LoadProgress, None]:
+    async def _pull(self, ref: ModelRef) -> AsyncGenerator[LoadProgress, None]:
         ref = await self._concrete(ref)
-        provider = self._pool.providers.get(ref.provider)
         with explaining(ref, self.config):
-            async with aclosing(bring(provider, ref.model)) as events:
+            async with aclosing(self._pool.providers.get(ref.provider).pull_model(ref.model)) as events:
                 async for event in events:
                     yield event
-
-
-def _load(provider: AIProvider, model: str) -> AsyncGenerator[LoadProgress, None]:
-    return provider.load_model(model)
-
-
-def _pull(provider: AIProvider, model: str) -> AsyncGenerator[LoadProgress, None]:
-    return provider.pull_model(model)
 
 
 def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -321,13 +289,3 @@ def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[s
         if isinstance(before, Mapping) and isinstance(now, Mapping):
             merged[name] = _merged(before, now)
     return merged
-
-
-async def entered(held: AbstractAsyncContextManager[T]) -> T:
-    """Enter a block from outside of it."""
-    return await held.__aenter__()
-
-
-async def left(held: AbstractAsyncContextManager[object]) -> None:
-    """Leave it again."""
-    await held.__aexit__(None, None, None)

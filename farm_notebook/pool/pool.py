@@ -57,6 +57,7 @@ class Pool:
         self._config = config
         self._redact = Redaction(lambda: secrets_of(config))
         self.providers = shared_providers(config)
+        self.providers.models.set_policies(config.models)
         self.breakers = Breakers(config.breaker)
         self.health = HealthMonitor(self.providers.listed, config.health)
         self.chooser = Chooser(

@@ -20,6 +20,8 @@ from typing import Any
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import FarmError, IncompleteStreamError
+from farm_notebook.lifecycle.common import Lifecycle
+from farm_notebook.pool.models import Models
 from farm_notebook.providers import is_replaced, make_provider, provider_names, unused_providers
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.router import explaining
@@ -39,6 +41,8 @@ class ProviderPool:
 
     def __init__(self, config: FarmConfig) -> None:
         self._config = config
+        self.lifecycle = Lifecycle(config.models)
+        self.models = Models(self, self.lifecycle)
         self._identities: dict[tuple[str, type[AIProvider]], str] = {}
         self._made: dict[str, AIProvider] = {}
         self._replaced: list[AIProvider] = []  # by a class of the same name; they may still be answering
@@ -54,8 +58,12 @@ class ProviderPool:
         if name in self._made and is_replaced(self._made[name]):
             self._replaced.append(self._made.pop(name))
         if name not in self._made:
-            self._made[name] = make_provider(name, self._config)
+            self._made[name] = make_provider(name, self._config, self.lifecycle)
         return self._made[name]
+
+    def made(self) -> list[AIProvider]:
+        """Those that were asked for so far."""
+        return [*self._made.values(), *self._replaced]
 
     def listed(self) -> tuple[list[AIProvider], list[ProviderStatus]]:
         """Those that users are shown, and what is wrong with those that cannot be made."""
@@ -137,7 +145,8 @@ class ProviderPool:
         Raises:
             Exception: The first that a provider raised, when all were asked to close.
         """
-        made = [*self._made.values(), *self._replaced]
+        await self.models.aclose()
+        made = self.made()
         self._made.clear()
         self._replaced.clear()
         outcomes = await asyncio.gather(*(each.aclose() for each in made), return_exceptions=True)

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from farm_notebook.config import ENV_PREFIX, FarmConfig
 from farm_notebook.errors import ConfigError, FarmError, UnknownProviderError
+from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.packages import checked, installed, load_installed, packages_of
 from farm_notebook.types import ProviderStatus
@@ -100,13 +101,25 @@ def is_replaced(provider: AIProvider) -> bool:
     return type(provider) is not _registered.get(provider.name, type(provider))
 
 
-def make_provider(name: str, config: FarmConfig) -> AIProvider:
+def make_provider(name: str, config: FarmConfig, lifecycle: Lifecycle | None = None) -> AIProvider:
     """The provider of a name, for a configuration.
+
+    Args:
+        name: Its name.
+        config: The settings.
+        lifecycle: What its models share with those of other providers; ``None`` is nothing.
 
     Raises:
         UnknownProviderError: Quoting the name, listing the valid ones.
         ConfigError: It is switched off, or an installed package's provider cannot be used.
     """
+    provider = _made(name, config)
+    if lifecycle is not None:
+        provider.lifecycle = lifecycle
+    return provider
+
+
+def _made(name: str, config: FarmConfig) -> AIProvider:
     if not is_enabled(name, config):
         raise disabled_provider(name, config)
     if name in _registered:

@@ -15,14 +15,17 @@ from typing import Any, ClassVar
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError, UnsupportedParameterError
+from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.types import (
     PARAMETERS,
     ChatRequest,
     Embeddings,
     Event,
+    LoadOptions,
     LoadProgress,
     ModelInfo,
+    ModelStatus,
     ProviderStatus,
     TextDelta,
 )
@@ -43,8 +46,12 @@ class AIProvider(ABC):
     """What this provider does not drop in silence: parameters of a request by name, ``images`` in messages,
     and ``completion``, a request without a chat template. A request with anything else is refused."""
 
+    lifecycle: Lifecycle
+    """What its models share with those of other providers; a farm sets its own as soon as it is made."""
+
     def __init__(self, config: FarmConfig) -> None:
         self.config = config
+        self.lifecycle = Lifecycle(config.models)
 
     def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """``stream``, for a request that asks for nothing this provider would drop in silence.
@@ -109,6 +116,54 @@ class AIProvider(ABC):
     @abstractmethod
     async def unload_model(self, model: str) -> bool:
         """Give a model's memory back; whether there was anything to give."""
+
+    async def place_model(self, model: str, options: LoadOptions) -> AsyncGenerator[LoadProgress, None]:
+        """``load_model`` where and how the options say, from now on; what is there otherwise is loaded anew.
+
+        Raises:
+            InvalidRequestError: This provider decides that itself.
+        """
+        raise InvalidRequestError(
+            f"{self.name}:{model} cannot be told where and how to be loaded; {self.name} decides that."
+        )
+        yield  # type: ignore[unreachable]  # what makes this a generator
+
+    async def reload_model(
+        self, model: str, *, drain_s: float | None = None
+    ) -> AsyncGenerator[LoadProgress, None]:
+        """Have a model answer from its files as they are now. Where they are files of this machine, the new
+        one is loaded beside the old one, which answers until the new one works, and where it does not.
+
+        Args:
+            model: Which one; one that is not loaded is loaded.
+            drain_s: How long answers under way may take to end; 0 ends them, ``None`` is as the settings say.
+        """
+        await self.unload_model(model)
+        async with aclosing(self.load_model(model)) as loading:
+            async for progress in loading:
+                yield progress
+
+    async def set_aside_model(self, model: str) -> bool:
+        """Have a model leave its device for host memory, from where ``load_model`` brings it back; whether it
+        is there now. A provider that has no such place unloads it.
+        """
+        await self.unload_model(model)
+        return False
+
+    async def interrupt_model(self, model: str) -> None:  # noqa: B027 - a provider need not be able to
+        """End what a model is answering, with an error for whoever asked."""
+
+    async def model_statuses(self) -> list[ModelStatus]:
+        """The models that are in memory, are on their way there, or failed to get there."""
+        return []
+
+    async def fingerprint(self, model: str) -> str | None:
+        """What tells the present files of a model from others; ``None`` while they are not whole."""
+        return await self.digest(model)
+
+    async def loaded_fingerprint(self, model: str) -> str | None:
+        """The same of the files that the model in memory was loaded from; ``None`` where it is not there."""
+        return None
 
     def lease(self, model: str) -> AbstractAsyncContextManager[Any]:
         """A loaded model in this process for as long as the block lasts; it is not unloaded meanwhile.

@@ -26,7 +26,16 @@ from farm_notebook.types.events import (
     Usage,
 )
 from farm_notebook.types.messages import ChatMessage, Image, ImageType, Role, Tool, ToolCall
-from farm_notebook.types.models import Capability, ModelInfo, ModelRef, ProviderStatus
+from farm_notebook.types.models import (
+    Capability,
+    LoadOptions,
+    ModelEvent,
+    ModelInfo,
+    ModelRef,
+    ModelState,
+    ModelStatus,
+    ProviderStatus,
+)
 from farm_notebook.types.requests import (
     FINGERPRINT_VERSION,
     NOT_IN_FINGERPRINT,
@@ -58,11 +67,15 @@ __all__ = [
     "Finished",
     "Image",
     "ImageType",
+    "LoadOptions",
     "LoadProgress",
     "LoadStage",
+    "ModelEvent",
     "ModelInfo",
     "ModelRef",
     "ModelShare",
+    "ModelState",
+    "ModelStatus",
     "PromptProgress",
     "ProviderStatus",
     "Queued",

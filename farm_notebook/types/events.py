@@ -71,11 +71,21 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """How far a model is on its way into memory; ``total`` is ``None`` where unknown."""
+    """How far a model is on its way into memory; ``total`` is ``None`` where unknown.
+
+    Args:
+        stage: What is done.
+        completed_bytes: So far.
+        total_bytes: In all.
+        device: Where it goes to, told once, before the first byte: ``cuda:0``, ``cpu``.
+        free_bytes: What is free there, told at the same time.
+    """
 
     stage: LoadStage
     completed_bytes: int
     total_bytes: int | None = None
+    device: str | None = None
+    free_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from farm_notebook.errors import (
 from farm_notebook.farm import AsyncFarm, Farm
 from farm_notebook.providers.llamacpp.files import ModelFiles
 from farm_notebook.providers.llamacpp.provider import LlamaCppProvider
-from farm_notebook.providers.llamacpp.supervisor import LlamaServer, ServerSpec
+from farm_notebook.providers.llamacpp.server import LlamaServer, ServerSpec
 from farm_notebook.reply import Reply
 from farm_notebook.types import ChatRequest, Event, PromptProgress, TextDelta
 from farm_notebook.weights.catalog import CATALOG
@@ -73,7 +73,8 @@ def server_of(farm: AsyncFarm) -> LlamaServer:
     """The one child of a farm."""
     provider = farm._pool.providers.get("llamacpp")
     assert isinstance(provider, LlamaCppProvider)
-    (server,) = provider._supervisor._servers.values()
+    (version,) = provider._shelf.versions().values()
+    server = version.value
     return server
 
 

@@ -25,7 +25,7 @@ from farm_notebook.errors import (
 from farm_notebook.farm import AsyncFarm
 from farm_notebook.providers.llamacpp.files import ModelFiles, files_of
 from farm_notebook.providers.llamacpp.provider import LlamaCppProvider
-from farm_notebook.providers.llamacpp.supervisor import ServerSpec
+from farm_notebook.providers.llamacpp.server import ServerSpec
 from farm_notebook.types import Image, ModelInfo
 from farm_notebook.weights.catalog import CATALOG
 
@@ -44,7 +44,7 @@ def specs_of(farm: AsyncFarm) -> list[ServerSpec]:
     """How the children of a farm are run."""
     provider = farm._pool.providers.get("llamacpp")
     assert isinstance(provider, LlamaCppProvider)
-    return list(provider._supervisor._servers)
+    return list(provider._shelf.versions())
 
 
 async def answer(farm: AsyncFarm, model: str, **options: Any) -> str:

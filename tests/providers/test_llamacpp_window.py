@@ -14,7 +14,7 @@ import pytest_asyncio
 from farm_notebook import loop
 from farm_notebook.farm import AsyncFarm
 from farm_notebook.providers.llamacpp.provider import LlamaCppProvider
-from farm_notebook.providers.llamacpp.supervisor import LlamaServer
+from farm_notebook.providers.llamacpp.server import LlamaServer
 from farm_notebook.providers.llamacpp.window import Share, Window
 from farm_notebook.types import ChatRequest, Started, TextDelta
 
@@ -166,7 +166,8 @@ def provider_of(farm: AsyncFarm) -> LlamaCppProvider:
 
 def server_of(farm: AsyncFarm) -> LlamaServer:
     """The one child of a farm."""
-    (server,) = provider_of(farm)._supervisor._servers.values()
+    (version,) = provider_of(farm)._shelf.versions().values()
+    server = version.value
     return server
 
 

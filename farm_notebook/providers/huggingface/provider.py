@@ -6,39 +6,39 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 
-from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError, ModelNotFoundError
+from farm_notebook.lifecycle.digest import digest_of_loaded
+from farm_notebook.lifecycle.job import Job, Tell
+from farm_notebook.lifecycle.shelf import Shelf
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.huggingface import hub, runtime
-from farm_notebook.providers.huggingface.adapters import adapt, adapted_digest
+from farm_notebook.providers.huggingface.adapters import adapted_digest
 from farm_notebook.providers.huggingface.answer import read_answer
-from farm_notebook.providers.huggingface.batching import Batcher, can_batch
-from farm_notebook.providers.huggingface.checkpoint import read_checkpoint
 from farm_notebook.providers.huggingface.digest import folder_digest
 from farm_notebook.providers.huggingface.embeddings import embed
-from farm_notebook.providers.huggingface.engine import Engine, SingleStream
+from farm_notebook.providers.huggingface.engine import Engine
 from farm_notebook.providers.huggingface.grammar import grammar_processor
-from farm_notebook.providers.huggingface.job import Job, Tell
 from farm_notebook.providers.huggingface.lease import LeasedModel
-from farm_notebook.providers.huggingface.loaded import LoadedModel
-from farm_notebook.providers.huggingface.loading import load
+from farm_notebook.providers.huggingface.loader import HuggingFaceLoader
 from farm_notebook.providers.huggingface.prompt import make_prompt
+from farm_notebook.providers.huggingface.resident import Resident
 from farm_notebook.providers.huggingface.sampling import sampling_config
-from farm_notebook.providers.huggingface.shelf import Resident, Shelf
 from farm_notebook.providers.huggingface.source import Source, locate
-from farm_notebook.providers.huggingface.work import Halt
+from farm_notebook.providers.huggingface.work import in_thread
 from farm_notebook.types import (
     PARAMETERS,
     ChatRequest,
     Embeddings,
     Event,
+    LoadOptions,
     LoadProgress,
     ModelInfo,
     ModelRef,
+    ModelStatus,
     ProviderStatus,
     Started,
     Usage,
@@ -53,17 +53,21 @@ class HuggingFaceProvider(AIProvider):
     name = "huggingface"
     honours = frozenset({*PARAMETERS, "completion"})
 
-    def __init__(self, config: FarmConfig) -> None:
-        super().__init__(config)
-        self._shelf = Shelf(self._load, self._engine)
+    @cached_property
+    def _loader(self) -> HuggingFaceLoader:
+        return HuggingFaceLoader(self.config, self.lifecycle)
+
+    @cached_property
+    def _shelf(self) -> Shelf[Source, Resident]:
+        return Shelf(self._loader, self.lifecycle)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         source = locate(request.ref.model)
         async with aclosing(self.load_model(request.ref.model)) as loading:
             async for progress in loading:
                 yield progress
-        async with self._shelf.hold(source) as resident:
-            engine, loaded = _answering(resident, request.ref), resident.loaded
+        async with self._shelf.hold(source) as version:
+            engine, loaded = _answering(version.value, request.ref), version.value.loaded
             config = sampling_config(request)
             prompt = await asyncio.to_thread(make_prompt, request, loaded, self.config.huggingface.max_tokens)
             grammar = await asyncio.to_thread(grammar_processor, request, loaded)
@@ -84,34 +88,72 @@ class HuggingFaceProvider(AIProvider):
             async for progress in loading:
                 yield progress
 
+    async def place_model(self, model: str, options: LoadOptions) -> AsyncGenerator[LoadProgress, None]:
+        source = locate(model)
+        if source.base is not None:
+            raise InvalidRequestError(
+                f"{self.name}:{model} lies where its base does; put {self.name}:{source.base.name} there."
+            )
+        async with aclosing(self._shelf.load(source, options)) as loading:
+            async for progress in loading:
+                yield progress
+
+    async def reload_model(
+        self, model: str, *, drain_s: float | None = None
+    ) -> AsyncGenerator[LoadProgress, None]:
+        source = locate(model)
+        is_base_changed = source.base is not None and await self._is_changed(source.base)
+        # What stands on a base is loaded anew with it.
+        renewed = source.base if is_base_changed and source in self._shelf.versions() else source
+        assert renewed is not None
+        async with aclosing(self._shelf.reload(renewed, drain_s=drain_s)) as reloading:
+            async for progress in reloading:
+                yield progress
+
+    async def set_aside_model(self, model: str) -> bool:
+        return await self._shelf.set_aside(self._known(model))
+
+    async def interrupt_model(self, model: str) -> None:
+        await self._shelf.interrupt(self._known(model))
+
+    async def model_statuses(self) -> list[ModelStatus]:
+        return self._shelf.statuses()
+
+    async def fingerprint(self, model: str) -> str | None:
+        return await self._loader.fingerprint(locate(model))
+
+    async def loaded_fingerprint(self, model: str) -> str | None:
+        version = self._shelf.versions().get(self._known(model))
+        return version.value.fingerprint if version is not None else None
+
     @asynccontextmanager
     async def lease(self, model: str) -> AsyncIterator[LeasedModel]:
-        async with self._shelf.hold(locate(model)) as resident:
-            leased = LeasedModel(resident.loaded)
-        try:
-            yield leased
-        finally:
-            leased.give_back()
+        async with self._shelf.lease(locate(model)) as version:
+            leased = LeasedModel(version.value.loaded)
+            del version  # what was unloaded meanwhile is the user's alone
+            try:
+                yield leased
+            finally:
+                leased.give_back()
 
     async def pull_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
         source = locate(model)
         for part in (source.base, source.adapter) if source.base and source.adapter else (source,):
-            job = Job(partial(self._folder, part))
+            job = Job[Path](partial(self._fetched, part))
             async with aclosing(job.follow()) as following:
                 async for progress in following:
                     yield progress
 
     async def unload_model(self, model: str) -> bool:
-        # A folder that is loaded may be deleted by now.
-        by_name = (known for known in self._shelf.residents() if known.name == model)
-        source = next(by_name, None) or locate(model)
-        if source not in self._shelf.residents() and source.repository is not None:
+        source = self._known(model)
+        is_absent = all(status.ref.model != source.name for status in self._shelf.statuses())
+        if is_absent and source.repository is not None:
             await self._cached(source)
         return await self._shelf.put_away(source)
 
     async def embed(self, texts: Sequence[str], model: str) -> Embeddings:
-        async with self._shelf.hold(locate(model)) as resident:
-            vectors, tokens = await embed(resident.loaded, texts)
+        async with self._shelf.hold(locate(model)) as version:
+            vectors, tokens = await embed(version.value.loaded, texts)
         return Embeddings(tuple(vectors), ModelRef(self.name, model), Usage(input_tokens=tokens or None))
 
     async def list_models(self) -> list[ModelInfo]:
@@ -128,8 +170,8 @@ class HuggingFaceProvider(AIProvider):
                 available=True,
                 location=str(cached.folder),
             )
-        for source, resident in self._shelf.residents().items():
-            loaded = resident.loaded
+        for source, version in self._shelf.versions().items():
+            loaded = version.value.loaded
             info = infos.get(source.name) or ModelInfo(
                 ModelRef(self.name, source.name), digest=loaded.digest, location=str(loaded.folder)
             )
@@ -150,79 +192,43 @@ class HuggingFaceProvider(AIProvider):
             detail = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
             return ProviderStatus(self.name, healthy=False, detail=detail, fix=runtime.INSTALL)
         versions = (f"{name} {_version(name)}" for name in ("transformers", "torch"))
-        devices = {str(resident.loaded.device) for resident in self._shelf.residents().values()}
-        device = ", ".join(sorted(devices)) or self.config.huggingface.device
+        used = (version.facts.devices for version in self._shelf.versions().values())
+        device = (
+            ", ".join(sorted({device for devices in used for device in devices}))
+            or self.config.huggingface.device
+        )
         return ProviderStatus(self.name, healthy=True, detail=f"{', '.join(versions)}, device {device}")
 
     async def digest(self, model: str) -> str | None:
+        """Of the files that the model in memory is of, whatever is on disk by now; else of those on disk."""
         source = locate(model)
-        if source.base is not None and source.adapter is not None:
-            return adapted_digest(await self._digest(source.base), await self._digest(source.adapter))
-        return await self._digest(source)
+        if (version := self._shelf.versions().get(source)) is None:
+            return await self._digest(source)
+        resident = version.value
+        if resident.digest is None:
+            resident.digest = await digest_of_loaded(
+                resident.fingerprint,
+                resident.loaded.generation,
+                look=lambda: self._loader.fingerprint(source),
+                digest=lambda: self._digest(source),
+            )
+        return resident.digest
 
     async def aclose(self) -> None:
         await self._shelf.clear()
 
-    def _load(self, source: Source, base: LoadedModel | None, halt: Halt, tell: Tell) -> LoadedModel:
-        """In a thread: bring a model's files here, and into memory; of an adapter, onto its base."""
-        if base is not None:
-            return self._adapt(source, base, halt, tell)
-        folder = self._folder(source, halt, tell)
-        with runtime.no_full_collections():
-            return self._load_folder(source, folder, halt, tell)
+    def _known(self, model: str) -> Source:
+        """The place that a name means; a folder that is loaded may be deleted by now."""
+        by_name = (source for source in self._shelf.versions() if source.name == model)
+        return next(by_name, None) or locate(model)
 
-    def _load_folder(self, source: Source, folder: Path, halt: Halt, tell: Tell) -> LoadedModel:
-        settings = self.config.huggingface
-        checkpoint = read_checkpoint(source, folder, settings)
-        tell(LoadProgress("load", 0, checkpoint.size_bytes))
-        runtime.import_runtime()
-        halt.check()
-        commit = folder.name if source.repository is not None else None
-        loaded = load(
-            source,
-            checkpoint,
-            settings,
-            halt,
-            lambda done, total: tell(LoadProgress("load", done, total)),
-            digest=commit,
-        )
-        tell(LoadProgress("load", checkpoint.size_bytes, checkpoint.size_bytes))
-        return loaded
+    async def _is_changed(self, source: Source) -> bool:
+        """Whether a model in memory is of other files than there are now."""
+        version = self._shelf.versions().get(source)
+        return version is not None and version.value.fingerprint != await self._loader.fingerprint(source)
 
-    def _adapt(self, source: Source, base: LoadedModel, halt: Halt, tell: Tell) -> LoadedModel:
-        """In a thread: bring an adapter's files here, and put it on its base."""
-        assert source.adapter is not None
-        folder = self._folder(source.adapter, halt, tell)
-        commit = folder.name if source.adapter.repository is not None else None
-        return adapt(
-            base,
-            source.name,
-            folder,
-            halt,
-            lambda done, total: tell(LoadProgress("load", done, total)),
-            digest=adapted_digest(base.digest, commit),
-        )
-
-    def _folder(self, source: Source, halt: Halt, tell: Tell) -> Path:
-        """In a thread: the folder of a model, fetched if need be."""
-        if source.folder is not None:
-            return source.folder
-        runtime.require_packages()
-        if (folder := hub.snapshot(source, self.config)) is not None:
-            return folder
-        return hub.fetch(
-            source, self.config, halt, lambda done, total: tell(LoadProgress("fetch", done, total))
-        )
-
-    def _engine(self, loaded: LoadedModel) -> Engine | None:
-        if not loaded.module.can_generate() or loaded.module.config.is_encoder_decoder:
-            return None
-        settings = self.config.huggingface
-        # On a processor too, a step of many takes little longer than one of one: benchmarks/huggingface.py.
-        wants = settings.batching if settings.batching is not None else loaded.device.type in ("cpu", "cuda")
-        if wants and can_batch(loaded.module):
-            return Batcher(loaded.module, name=loaded.name, max_rows=settings.max_batch)
-        return SingleStream(loaded.module, name=loaded.name)
+    async def _fetched(self, source: Source, tell: Tell) -> Path:
+        return await in_thread(lambda halt: self._loader.folder(source, halt, tell))
 
     async def _cached(self, source: Source) -> None:
         if await asyncio.to_thread(hub.snapshot, source, self.config) is None:
@@ -231,6 +237,8 @@ class HuggingFaceProvider(AIProvider):
             )
 
     async def _digest(self, source: Source) -> str | None:
+        if source.base is not None and source.adapter is not None:
+            return adapted_digest(await self._digest(source.base), await self._digest(source.adapter))
         if source.repository is not None:
             folder = await asyncio.to_thread(hub.snapshot, source, self.config)
             return folder.name if folder else None

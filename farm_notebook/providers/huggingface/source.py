@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from farm_notebook.errors import ModelNotFoundError
+from farm_notebook.weights.places import place_of
 
 __all__ = ["Source", "locate"]
 
@@ -21,7 +22,7 @@ class Source:
 
     Args:
         name: As the user wrote it.
-        folder: On this machine.
+        folder: On this machine; a link is not followed, so that it may be made to lead elsewhere.
         gguf: The file in that folder, where the model is one.
         repository: On the hub, ``owner/name``; there is either this or a folder.
         adapter: Of LoRA, which is put on it.
@@ -69,14 +70,14 @@ def _locate(model: str) -> Source | None:
     if model.endswith(".gguf"):
         if not path.is_file() and "+" not in model:
             raise ModelNotFoundError(f"There is no file {model!r} (looked for {str(path.resolve())!r}).")
-        path = path.resolve()
-        return Source(model, folder=path.parent, gguf=path.name) if path.is_file() else None
+        place = place_of(model)
+        return Source(model, folder=place.parent, gguf=place.name) if place.is_file() else None
     if model.startswith(PATH_STARTS) or path.is_absolute():
         if path.is_dir():
-            return Source(model, folder=path.resolve())
+            return Source(model, folder=place_of(model))
         if "+" not in model:
             raise ModelNotFoundError(f"There is no folder {model!r} (looked for {str(path.resolve())!r}).")
         return None
     if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
-        return Source(model, folder=path.resolve())
+        return Source(model, folder=place_of(model))
     return Source(model, repository=model) if _REPOSITORY.fullmatch(model) else None

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Halt", "HaltedError", "Work"]
+__all__ = ["Halt", "HaltedError", "Work", "in_thread"]
 
 T = TypeVar("T")
 
@@ -89,3 +89,25 @@ class Work(Generic[T]):
     def _fail(self, error: BaseException) -> None:
         if not self.done.done():
             self.done.set_exception(error)
+
+
+async def in_thread(call: Callable[[Halt], T]) -> T:
+    """Run a call in a thread of its own. A cancel asks it to stop, and is raised when it has.
+
+    Args:
+        call: Gets the ``Halt`` to look at.
+
+    Raises:
+        CancelledError: What the call may have made all the same was dropped.
+    """
+    work = Work(call)
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done.done():
+        try:
+            await asyncio.wait([work.done])
+        except asyncio.CancelledError as error:
+            work.halt.ask()
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return work.done.result()

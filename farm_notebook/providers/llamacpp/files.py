@@ -13,10 +13,12 @@ from farm_notebook.errors import ModelNotFoundError
 from farm_notebook.weights.catalog import CATALOG, CatalogModel, lookup
 from farm_notebook.weights.digest import file_digest
 from farm_notebook.weights.fetch import local_path
+from farm_notebook.weights.places import place_of
 
-__all__ = ["ModelFiles", "catalog_model", "files_of", "model_digest"]
+__all__ = ["ModelFiles", "catalog_model", "files_of", "fingerprint_of", "model_digest"]
 
 SUFFIX = ".gguf"
+MAGIC = b"GGUF"
 PROJECTORS = "mmproj*.gguf"  # what llama.cpp's converter calls them
 
 
@@ -89,6 +91,26 @@ async def model_digest(model: str, files: ModelFiles, cache_dir: Path) -> str:
     return weights if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
+def fingerprint_of(files: ModelFiles) -> str | None:
+    """What tells these files from others in their place: where each is, its size, and when it was written.
+
+    Returns:
+        ``None`` where one is missing, or is no GGUF file yet.
+    """
+    told = []
+    try:
+        for path in files.paths:
+            place = path.resolve()
+            with place.open("rb") as stream:
+                if stream.read(len(MAGIC)) != MAGIC:
+                    return None
+                state = os.fstat(stream.fileno())
+            told.append(f"{place} {state.st_ino} {state.st_size} {state.st_mtime_ns}")
+    except FileNotFoundError:
+        return None
+    return "\n".join(told)
+
+
 def _split(model: str, known: Set[Path] = frozenset()) -> tuple[str, tuple[str, ...]]:
     """A model's name and those of its adapters."""
     if "+" not in model or not model.endswith(SUFFIX) or _is_file(model, known):
@@ -108,23 +130,19 @@ def _split(model: str, known: Set[Path] = frozenset()) -> tuple[str, tuple[str, 
 
 def _is_file(name: str, known: Set[Path]) -> bool:
     try:
-        return (path := _path(name)) in known or path.is_file()
+        return (path := place_of(name)) in known or path.is_file()
     except (OSError, ValueError):  # too long, or with a NUL in it
         return False
 
 
 def _file(name: str, known: Set[Path]) -> Path:
     if _is_file(name, known):
-        return _path(name)
+        return place_of(name)
     try:
-        looked_for = f" (looked for {str(_path(name))!r})"
+        looked_for = f" (looked for {str(place_of(name))!r})"
     except (OSError, ValueError):
         looked_for = ": no file can have that name"
     raise ModelNotFoundError(f"There is no file {name!r}{looked_for}.")
-
-
-def _path(name: str) -> Path:
-    return Path(os.path.expanduser(name)).resolve()  # pathlib's own raises on an unknown ~user
 
 
 def _projector(base: str, weights: Path, config: FarmConfig, known: Set[Path]) -> Path | None:

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
 import httpx2
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import FarmError, InvalidRequestError, ProviderConnectionError
+from farm_notebook.errors import InvalidRequestError, ProviderError
+from farm_notebook.lifecycle.digest import digest_of_loaded
+from farm_notebook.lifecycle.shelf import Shelf
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.llamacpp.abilities import Abilities, refuse_images
+from farm_notebook.providers.llamacpp.client import Client, json_of
 from farm_notebook.providers.llamacpp.dialect import body_of, longest, with_tool_calls
-from farm_notebook.providers.llamacpp.files import catalog_model, files_of, model_digest
+from farm_notebook.providers.llamacpp.files import (
+    ModelFiles,
+    catalog_model,
+    files_of,
+    fingerprint_of,
+    model_digest,
+)
 from farm_notebook.providers.llamacpp.listing import model_infos
-from farm_notebook.providers.llamacpp.supervisor import LlamaServer, ServerSpec, Supervisor
+from farm_notebook.providers.llamacpp.loader import LlamaCppLoader
+from farm_notebook.providers.llamacpp.server import LlamaServer, ServerSpec
 from farm_notebook.providers.openai_wire import decode_stream, usage_of, wire_error
 from farm_notebook.types import (
     ChatRequest,
     Embeddings,
     Event,
+    LoadOptions,
     LoadProgress,
     ModelInfo,
     ModelRef,
+    ModelStatus,
     PromptProgress,
     ProviderStatus,
     Started,
@@ -47,31 +60,36 @@ class LlamaCppProvider(AIProvider):
 
     def __init__(self, config: FarmConfig) -> None:
         super().__init__(config)
-        self._supervisor = Supervisor(config.llamacpp.start_timeout_s)
-        self._client: httpx2.AsyncClient | None = None
+        self._client = Client(config.timeouts.connect_s)
+
+    @cached_property
+    def _shelf(self) -> Shelf[ServerSpec, LlamaServer]:
+        return Shelf(LlamaCppLoader(self.config, self.lifecycle, self._client), self.lifecycle)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         spec = self._spec(request.ref.model)
         if spec.files.projector is None and any(message.images for message in request.messages):
             raise refuse_images(request)
-        if not self._supervisor.running(spec):
-            async with aclosing(self.load_model(request.ref.model)) as loading:
-                async for progress in loading:
-                    yield progress
-        server = await self._supervisor.ensure(spec)
-        abilities = await self._abilities(server)
-        abilities.require(request)
-        body = body_of(request, abilities, self.config.llamacpp.max_tokens)
-        async with server.window.share(longest(request, body, abilities)) as share:
-            yield Started(request.ref)
-            if request.seed is not None:
-                await self._settled(server)
-            answer = self._answer(server, request, body)
-            async with aclosing(with_tool_calls(answer, request, abilities)) as events:
-                async for event in events:
-                    if isinstance(event, PromptProgress) and request.seed is None:
-                        share.resize(min(event.total_tokens + body["max_tokens"], abilities.context_tokens))
-                    yield event
+        async with aclosing(self._load(spec)) as loading:
+            async for progress in loading:
+                yield progress
+        async with self._shelf.hold(spec) as version:
+            server = version.value
+            abilities = await self._client.abilities(server)
+            abilities.require(request)
+            body = body_of(request, abilities, self.config.llamacpp.max_tokens)
+            async with server.window.share(longest(request, body, abilities)) as share:
+                yield Started(request.ref)
+                if request.seed is not None:
+                    await self._client.settle(server)
+                answer = self._answer(server, request, body)
+                async with aclosing(with_tool_calls(answer, request, abilities)) as events:
+                    async for event in events:
+                        if isinstance(event, PromptProgress) and request.seed is None:
+                            share.resize(
+                                min(event.total_tokens + body["max_tokens"], abilities.context_tokens)
+                            )
+                        yield event
 
     async def _answer(
         self, server: LlamaServer, request: ChatRequest, body: dict[str, Any]
@@ -79,60 +97,80 @@ class LlamaCppProvider(AIProvider):
         """What the server answers to a body; a caller who leaves before the end is remembered."""
         path = "/v1/completions" if request.kind == "completion" else "/v1/chat/completions"
         is_whole = False
-        try:
-            async with self._http.stream(
-                "POST", server.base_url + path, json=body, headers=server.headers
-            ) as response:
-                if response.status_code != httpx2.codes.OK:
-                    problem = _json(await response.aread())
-                    raise wire_error(problem, request.ref, response.status_code, response.headers)
-                async with aclosing(decode_stream(response.aiter_raw(), request.ref)) as events:
-                    async for event in events:
-                        yield event
-            is_whole = True
-        except httpx2.HTTPError as error:
-            raise await self._broken(server, request.ref, error) from error
-        finally:
-            server.is_settling |= not is_whole
+        with server.exchange() as exchange:
+            try:
+                async with self._client.http.stream(
+                    "POST", server.base_url + path, json=body, headers=server.headers
+                ) as response:
+                    exchange.response = response
+                    if response.status_code != httpx2.codes.OK:
+                        problem = json_of(await response.aread())
+                        raise wire_error(problem, request.ref, response.status_code, response.headers)
+                    async with aclosing(decode_stream(response.aiter_raw(), request.ref)) as events:
+                        async for event in events:
+                            yield event
+                is_whole = True
+            except httpx2.HTTPError as error:
+                if exchange.is_interrupted:
+                    raise _unloaded(request.ref) from error
+                raise await self._client.broken(server, error) from error
+            finally:
+                server.is_settling |= not is_whole
 
     async def embed(self, texts: Sequence[str], model: str) -> Embeddings:
         ref = ModelRef(self.name, model)
-        async for _ in self.pull_model(model):
-            pass
-        server = await self._supervisor.ensure(self._spec(model, embedding=True))
+        async with aclosing(self.pull_model(model)) as fetching:
+            async for _ in fetching:
+                pass
         vectors: list[tuple[float, ...]] = []
         tokens = 0
-        for start in range(0, len(texts), EMBEDDING_BATCH_TEXTS):
-            batch = list(texts[start : start + EMBEDDING_BATCH_TEXTS])
-            try:
-                response = await self._http.post(
-                    server.base_url + "/v1/embeddings", json={"input": batch}, headers=server.headers
-                )
-            except httpx2.HTTPError as error:
-                raise await self._broken(server, ref, error) from error
-            body = _json(response.content)
-            if response.status_code != httpx2.codes.OK:
-                raise wire_error(body, ref, response.status_code)
-            rows = sorted(body["data"], key=lambda row: row["index"])
-            vectors += [tuple(row["embedding"]) for row in rows]
-            usage = usage_of(body.get("usage"))
-            tokens += (usage and usage.input_tokens) or 0
+        async with self._shelf.hold(self._spec(model, embedding=True)) as version:
+            for start in range(0, len(texts), EMBEDDING_BATCH_TEXTS):
+                batch = list(texts[start : start + EMBEDDING_BATCH_TEXTS])
+                body = await self._client.ask(version.value, "/v1/embeddings", {"input": batch})
+                rows = sorted(body["data"], key=lambda row: row["index"])
+                vectors += [tuple(row["embedding"]) for row in rows]
+                usage = usage_of(body.get("usage"))
+                tokens += (usage and usage.input_tokens) or 0
         return Embeddings(tuple(vectors), ref, Usage(input_tokens=tokens or None))
 
     async def list_models(self) -> list[ModelInfo]:
-        return model_infos(self.name, self.config, self._supervisor.loaded())
+        return model_infos(self.name, self.config, self._loaded())
 
-    async def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
+    def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
+        return self._load(self._spec(model))
+
+    async def place_model(self, model: str, options: LoadOptions) -> AsyncGenerator[LoadProgress, None]:
+        async with aclosing(self._load(self._spec(model), options)) as loading:
+            async for progress in loading:
+                yield progress
+
+    async def reload_model(
+        self, model: str, *, drain_s: float | None = None
+    ) -> AsyncGenerator[LoadProgress, None]:
         async with aclosing(self.pull_model(model)) as fetching:
             async for progress in fetching:
                 yield progress
-        spec = self._spec(model)
-        if self._supervisor.running(spec):
-            return
-        size = sum(path.stat().st_size for path in spec.files.paths)
-        yield LoadProgress("load", 0, size)
-        await self._abilities(await self._supervisor.ensure(spec))
-        yield LoadProgress("load", size, size)
+        specs = (self._spec(model), self._spec(model, embedding=True))
+        loaded = [spec for spec in specs if spec in self._shelf.versions()]
+        for spec in loaded or specs[:1]:
+            async with aclosing(self._shelf.reload(spec, drain_s=drain_s)) as reloading:
+                async for progress in reloading:
+                    yield progress
+
+    async def interrupt_model(self, model: str) -> None:
+        for spec in self._specs(model):
+            await self._shelf.interrupt(spec)
+
+    async def model_statuses(self) -> list[ModelStatus]:
+        return self._shelf.statuses()
+
+    async def fingerprint(self, model: str) -> str | None:
+        return await asyncio.to_thread(fingerprint_of, files_of(model, self.config))
+
+    async def loaded_fingerprint(self, model: str) -> str | None:
+        version = self._shelf.versions().get(self._spec(model))
+        return version.value.fingerprint if version is not None else None
 
     async def pull_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
         files_of(model, self.config)  # says what is wrong with a name
@@ -142,9 +180,8 @@ class LlamaCppProvider(AIProvider):
                     yield progress
 
     async def unload_model(self, model: str) -> bool:
-        return await self._supervisor.stop(
-            files_of(model, self.config, loaded=self._supervisor.loaded().keys())
-        )
+        gone = [await self._shelf.put_away(spec) for spec in self._specs(model)]
+        return any(gone)
 
     async def delete_model(self, model: str) -> bool:
         known = CATALOG.get(model)
@@ -178,71 +215,64 @@ class LlamaCppProvider(AIProvider):
         )
 
     async def digest(self, model: str) -> str | None:
-        return await model_digest(model, files_of(model, self.config), self.config.cache_dir)
+        files = files_of(model, self.config, loaded=self._loaded().keys())
+
+        def of_disk() -> Awaitable[str]:
+            return model_digest(model, files, self.config.cache_dir)
+
+        if (version := self._shelf.versions().get(self._spec(model))) is None:
+            return await of_disk()
+        server = version.value
+        if server.digest is None:
+            server.digest = await digest_of_loaded(
+                server.fingerprint,
+                server.generation,
+                look=lambda: asyncio.to_thread(fingerprint_of, files),
+                digest=of_disk,
+            )
+        return server.digest
 
     async def aclose(self) -> None:
-        await self._supervisor.stop_all()
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._shelf.clear()
+        await self._client.aclose()
 
-    @property
-    def _http(self) -> httpx2.AsyncClient:
-        """The client, made at first use. Between two processes of one machine there is no proxy, and no
-        certificate to verify: loading those of the system takes a tenth of a second.
-        """
-        if self._client is None:
-            timeout = httpx2.Timeout(None, connect=self.config.timeouts.connect_s)
-            self._client = httpx2.AsyncClient(trust_env=False, verify=False, timeout=timeout)
-        return self._client
+    async def _load(
+        self, spec: ServerSpec, options: LoadOptions | None = None
+    ) -> AsyncGenerator[LoadProgress, None]:
+        """Fetch a model if need be, and bring it into memory."""
+        if options is None and spec in self._shelf.versions():
+            return
+        async with aclosing(self.pull_model(spec.model)) as fetching:
+            async for progress in fetching:
+                yield progress
+        async with aclosing(self._shelf.load(spec, options)) as loading:
+            async for progress in loading:
+                yield progress
+
+    def _loaded(self) -> dict[ModelFiles, Abilities | None]:
+        """The models that are loaded now, and what they can do where they were asked."""
+        servers = [version.value for version in self._shelf.versions().values()]
+        servers.sort(key=lambda server: server.spec.embedding, reverse=True)  # what chats tells more
+        return {server.spec.files: server.abilities for server in servers}
+
+    def _specs(self, model: str) -> list[ServerSpec]:
+        """All ways in which a model is run, or is about to be."""
+        wanted = files_of(model, self.config, loaded=self._loaded().keys()).answering
+        return [spec for spec in self._shelf.known() if spec.files.answering == wanted]
 
     def _spec(self, model: str, *, embedding: bool = False) -> ServerSpec:
         settings = self.config.llamacpp
         return ServerSpec(
-            files=files_of(model, self.config),
+            files=files_of(model, self.config, loaded=self._loaded().keys()),
             context_tokens=EMBEDDING_BATCH_TOKENS if embedding else settings.context_tokens,
             batch_tokens=EMBEDDING_BATCH_TOKENS if embedding else settings.batch_tokens,
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
             parallel=1 if embedding else settings.parallel,
             embedding=embedding,
-        )
-
-    async def _abilities(self, server: LlamaServer) -> Abilities:
-        """What the server's model can do; asked once."""
-        if server.abilities is None:
-            server.abilities = Abilities.of(await self._asked(server, "/props"))
-        return server.abilities
-
-    async def _settled(self, server: LlamaServer) -> None:
-        """Wait until a server has let go of the requests whose callers left, which takes it a moment."""
-        while server.is_settling:
-            slots = await self._asked(server, "/slots")
-            server.is_settling = any(slot["is_processing"] for slot in slots)
-
-    async def _asked(self, server: LlamaServer, path: str) -> Any:
-        ref = ModelRef(self.name, server.spec.files.name)
-        try:
-            response = await self._http.get(server.base_url + path, headers=server.headers)
-        except httpx2.HTTPError as error:
-            raise await self._broken(server, ref, error) from error
-        body = _json(response.content)
-        if response.status_code != httpx2.codes.OK:
-            raise wire_error(body, ref, response.status_code)
-        return body
-
-    async def _broken(self, server: LlamaServer, ref: ModelRef, error: httpx2.HTTPError) -> FarmError:
-        """What a broken connection means: nearly always that the child died."""
-        if await server.died():
-            return await server.crash()
-        return ProviderConnectionError(
-            f"The connection to the process of {ref} broke: {type(error).__name__} {error}".rstrip(),
-            provider=self.name,
+            model=model,
         )
 
 
-def _json(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError:
-        return {"error": {"message": content[:200].decode(errors="replace")}}
+def _unloaded(ref: ModelRef) -> ProviderError:
+    return ProviderError(f"{ref} was unloaded before its answer was whole.", provider=ref.provider)

@@ -1,4 +1,4 @@
-"""Keeps llama.cpp child processes: starts one a model, notices when it dies, leaves none behind.
+"""A llama.cpp child process: started, asked, noticed when it dies, and not left behind.
 
 A child listens on loopback only and answers only to a random key that it gets through its standard
 input, so that neither its arguments nor its environment show it.
@@ -15,22 +15,27 @@ import secrets
 import signal
 import sys
 from collections import deque
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+import httpx2
 
 from farm_notebook.errors import (
     BackendCrashedError,
     LoadError,
     MissingExtraError,
-    ProviderError,
     ProviderTimeoutError,
 )
+from farm_notebook.lifecycle.version import next_generation
 from farm_notebook.providers.llamacpp.abilities import Abilities
 from farm_notebook.providers.llamacpp.files import ModelFiles
 from farm_notebook.providers.llamacpp.window import Window
+from farm_notebook.types import ModelRef
 
-__all__ = ["LlamaServer", "ServerSpec", "Supervisor"]
+__all__ = ["PROVIDER", "Exchange", "LlamaServer", "ServerSpec"]
 
 CHILD_SCRIPT = Path(__file__).with_name("child.py")
 KEPT_LOG_LINES = 40
@@ -41,7 +46,14 @@ _LOGGED_ERROR = re.compile(r"[\d.]+ E (?P<words>.*)")
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """What makes two requests share one child process."""
+    """What makes two requests share one child process.
+
+    Args:
+        files: Of the model.
+        context_tokens, batch_tokens, threads, gpu_layers, parallel: As in ``LlamaCppConfig``.
+        embedding: Whether it makes vectors, and not answers.
+        model: What the user called it.
+    """
 
     files: ModelFiles
     context_tokens: int
@@ -50,19 +62,40 @@ class ServerSpec:
     gpu_layers: int
     parallel: int = 1
     embedding: bool = False
+    model: str = field(default="", compare=False)
+
+    @property
+    def ref(self) -> ModelRef:
+        """The model's full name."""
+        return ModelRef(PROVIDER, self.model or self.files.name)
 
     def as_settings(self, key: str) -> dict[str, object]:
         """The child's settings as JSON values."""
         settings = asdict(self)
-        files = settings.pop("files")
+        for name in ("files", "model"):
+            del settings[name]
+        files = self.files
         return {
             **settings,
-            "weights": str(files["weights"]),
-            "adapters": [str(path) for path in files["adapters"]],
-            "projector": str(files["projector"] or ""),
+            "weights": str(files.weights.resolve()),  # a link may be made to lead elsewhere meanwhile
+            "adapters": [str(path.resolve()) for path in files.adapters],
+            "projector": str(files.projector.resolve()) if files.projector else "",
             "key": key,
             "parent_pid": os.getpid(),
         }
+
+
+@dataclass(eq=False, slots=True)
+class Exchange:
+    """A request, and what is read of its answer.
+
+    Args:
+        response: Once it has begun.
+        is_interrupted: The model goes, and nothing more will come.
+    """
+
+    response: httpx2.Response | None = None
+    is_interrupted: bool = False
 
 
 class LlamaServer:
@@ -77,6 +110,12 @@ class LlamaServer:
         self.base_url = ""
         self.abilities: Abilities | None = None  # until it was asked
         self.is_settling = False  # a caller left, of which it may not know yet
+        self.generation = next_generation()
+        self.size_bytes = 0
+        self.devices: tuple[str, ...] = ()
+        self.fingerprint: str | None = None
+        self.digest: str | None = None  # until it was asked
+        self._exchanges = set[Exchange]()
         self._key = secrets.token_urlsafe(32)
         self._process: asyncio.subprocess.Process | None = None
         self._is_stopped = False
@@ -151,6 +190,23 @@ class LlamaServer:
             raise self._load_error(report["error"])
         self.base_url = f"http://127.0.0.1:{report['port']}"
 
+    @contextmanager
+    def exchange(self) -> Iterator[Exchange]:
+        """An answer is read inside."""
+        exchange = Exchange()
+        self._exchanges.add(exchange)
+        try:
+            yield exchange
+        finally:
+            self._exchanges.discard(exchange)
+
+    async def interrupt(self) -> None:
+        """Close the connections of all answers that are being read."""
+        for exchange in tuple(self._exchanges):
+            exchange.is_interrupted = True
+            if exchange.response is not None:
+                await exchange.response.aclose()
+
     async def stop(self) -> None:
         """End the child now, or as soon as there is one; nothing in it needs saving."""
         self._is_stopped = True
@@ -163,16 +219,17 @@ class LlamaServer:
 
     async def crash(self) -> BackendCrashedError:
         """The error for a child that went away by itself."""
+        what = await self.death()
+        await self._close_pipes()
+        log = f" Its last words: {self._log[-1]}" if self._log else ""
+        return BackendCrashedError(f"{what} It is started again.{log}", provider=PROVIDER)
+
+    async def death(self) -> str:
+        """Wait until the child is gone, and say how it went."""
         assert self._process
         code = await self._process.wait()
-        await self._close_pipes()
         how = f"signal {-code}, {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        log = f" Its last words: {self._log[-1]}" if self._log else ""
-        return BackendCrashedError(
-            f"The llama.cpp process of {self.spec.files.name} died ({how}). "
-            f"The next request starts it again.{log}",
-            provider=PROVIDER,
-        )
+        return f"The llama.cpp process of {self.spec.files.name} died ({how})."
 
     async def died(self) -> bool:
         """Whether the child is dead, or dies within the moment that the news of it may take."""
@@ -215,72 +272,3 @@ class LlamaServer:
             self._process.stdin.close()
             with contextlib.suppress(OSError):
                 await self._process.stdin.wait_closed()
-
-
-class Supervisor:
-    """The child processes of one farm, one a ``ServerSpec``.
-
-    Args:
-        start_timeout_s: How long a model may take to load.
-    """
-
-    def __init__(self, start_timeout_s: float) -> None:
-        self._start_timeout_s = start_timeout_s
-        self._servers: dict[ServerSpec, LlamaServer] = {}
-        self._starting: dict[ServerSpec, LlamaServer] = {}
-        self._start_locks: dict[ServerSpec, asyncio.Lock] = {}
-        self._is_closed = False
-
-    def running(self, spec: ServerSpec) -> LlamaServer | None:
-        """The child for a spec, if it is up."""
-        server = self._servers.get(spec)
-        return server if server and server.is_running else None
-
-    async def ensure(self, spec: ServerSpec) -> LlamaServer:
-        """The child for a spec, started if need be; concurrent callers share one start.
-
-        Raises:
-            ProviderError: The farm was closed before the child was up.
-        """
-        async with self._start_locks.setdefault(spec, asyncio.Lock()):
-            if server := self.running(spec):
-                return server
-            self._require_open(spec)
-            server = self._starting[spec] = LlamaServer(spec)
-            try:
-                await server.start(self._start_timeout_s)
-            finally:
-                del self._starting[spec]
-            self._require_open(spec)
-            self._servers[spec] = server
-            return server
-
-    def loaded(self) -> dict[ModelFiles, Abilities | None]:
-        """The models that are loaded now, and what they can do where they were asked."""
-        servers = [server for server in self._servers.values() if server.is_running]
-        servers.sort(key=lambda server: server.spec.embedding, reverse=True)  # what chats tells more
-        return {server.spec.files: server.abilities for server in servers}
-
-    async def stop(self, files: ModelFiles) -> bool:
-        """End every child that has this model loaded or loads it; whether there was one."""
-        wanted = files.answering
-        specs = [spec for spec in self._servers if spec.files.answering == wanted]
-        servers = [self._servers.pop(spec) for spec in specs]
-        starting = [server for spec, server in self._starting.items() if spec.files.answering == wanted]
-        was_there = bool(starting) or any(server.is_running for server in servers)
-        await asyncio.gather(*(server.stop() for server in (*servers, *starting)))
-        return was_there
-
-    async def stop_all(self) -> None:
-        """End every child, those that are still loading too, and start none any more."""
-        self._is_closed = True
-        servers = [*self._servers.values(), *self._starting.values()]
-        self._servers.clear()
-        await asyncio.gather(*(server.stop() for server in servers))
-
-    def _require_open(self, spec: ServerSpec) -> None:
-        if self._is_closed:
-            raise ProviderError(
-                f"The farm was closed before {spec.files.name} was loaded. Make the call again.",
-                provider=PROVIDER,
-            )

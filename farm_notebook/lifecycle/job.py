@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from farm_notebook.providers.huggingface.work import Halt, Work
 from farm_notebook.types import LoadProgress, LoadStage
 
-__all__ = ["Job", "Tell"]
+__all__ = ["Job", "JobStoppedError", "Tell"]
 
 T = TypeVar("T")
 Tell: TypeAlias = Callable[[LoadProgress], None]
@@ -17,39 +16,52 @@ Tell: TypeAlias = Callable[[LoadProgress], None]
 POLL_S = 0.1  # between two looks at how far it is
 
 
+class JobStoppedError(Exception):
+    """All who had waited for the job left before it ended, or it was told to stop."""
+
+
 class Job(Generic[T]):
-    """A call in a thread, and those who wait for it; when the last of them has left, it is asked to stop.
+    """A coroutine that runs from now on, and those who wait for it; when the last has left, it is cancelled.
 
     Args:
-        call: Gets a halt to look at and a function to tell progress to, from any thread.
+        work: Gets a function to tell progress to, from any thread.
     """
 
-    def __init__(self, call: Callable[[Halt, Tell], T]) -> None:
+    def __init__(self, work: Callable[[Tell], Coroutine[Any, Any, T]]) -> None:
         self._furthest: dict[LoadStage, LoadProgress] = {}  # in the order of the stages
         self._waiting = 0
-        self.work = Work(lambda halt: call(halt, self._tell))
+        self.task = asyncio.create_task(work(self._tell))
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody need look
+
+    def stop(self) -> None:
+        """Cancel it; ``task`` tells when it has let go."""
+        self.task.cancel()
 
     async def follow(self) -> AsyncGenerator[LoadProgress, None]:
-        """Wait for its end, which may be an error of its own; the result is in ``work.done``.
+        """Wait for its end, which may be an error of its own; the result is in ``task``.
 
         Yields:
             How far each stage is; the end of each, however soon the next one began.
+
+        Raises:
+            JobStoppedError: It was cancelled, and not by this caller.
         """
-        done = self.work.done
         self._waiting += 1
         try:
             shown: dict[LoadStage, LoadProgress] = {}
-            while not done.done():
-                await asyncio.wait([done], timeout=POLL_S)
+            while not self.task.done():
+                await asyncio.wait([self.task], timeout=POLL_S)
                 for stage, progress in tuple(self._furthest.items()):
                     if shown.get(stage) != progress:
                         shown[stage] = progress
                         yield progress
-            await done
+            if self.task.cancelled():
+                raise JobStoppedError
+            self.task.result()  # which raises what it did
         finally:
             self._waiting -= 1
             if not self._waiting:
-                self.work.halt.ask()
+                self.stop()
 
     def _tell(self, progress: LoadProgress) -> None:
         """What is told never goes back within a stage: several files may arrive at once."""

@@ -1,0 +1,252 @@
+"""Models by hand, of a farm: loaded, replaced, watched, moved and given up; for coroutines, and blocking.
+
+Nobody needs this to ask a question, which loads what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from farm_notebook import loop
+from farm_notebook.pool import Pool
+from farm_notebook.router import explaining, resolve
+from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef, ModelStatus
+
+if TYPE_CHECKING:
+    from farm_notebook.farm.core import AsyncFarm
+
+__all__ = ["AsyncModels", "Models"]
+
+T = TypeVar("T")
+
+
+class AsyncModels:
+    """The models of one farm: ``farm.models``. A model is named as in a request; ``None`` is the default one.
+
+    Args:
+        farm: The farm.
+        pool: What it shares with others of its settings.
+    """
+
+    def __init__(self, farm: AsyncFarm, pool: Pool) -> None:
+        self._farm = farm
+        self._pool = pool
+        self._models = pool.providers.models
+
+    def load(
+        self,
+        model: str | None = None,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        pin: bool | None = None,
+    ) -> AsyncGenerator[LoadProgress, None]:
+        """Fetch a model if need be and bring it into memory; to close the iterator stops that.
+
+        Args:
+            model: Which one.
+            device: Where to: ``cpu``, ``cuda:1``, ``auto``; ``None`` is as before, or as the settings say.
+            dtype: In which number format, as torch names it.
+            pin: Whether it is never to be given up for another; ``None`` leaves that as it is.
+
+        Yields:
+            How far it is; before the first byte also where it goes, and what is free there.
+
+        Raises:
+            OutOfMemoryError: It does not fit; says what could be unloaded.
+            InvalidRequestError: There is no such device, or the provider decides that itself.
+        """
+        options = LoadOptions(device, dtype) if device or dtype else None
+        return self._progress(model, lambda ref: self._models.load(ref, options, pin=pin))
+
+    def reload(
+        self, model: str | None = None, *, drain_s: float | None = None
+    ) -> AsyncGenerator[LoadProgress, None]:
+        """Have a model answer from its files as they are now; until and unless it can, the old one does.
+
+        Args:
+            model: Which one.
+            drain_s: How long answers of the old one may take to end; 0 ends them, ``None`` is
+                ``models.drain_s``.
+
+        Raises:
+            LoadError: The files are not whole, or do not work.
+        """
+        return self._progress(model, lambda ref: self._models.reload(ref, drain_s=drain_s))
+
+    def swap(self, leaving: str, coming: str) -> AsyncGenerator[LoadProgress, None]:
+        """Have one model take the place of another, in the memory that one of them needs.
+
+        Where that fails or is stopped, the first is back when the error is raised.
+
+        Args:
+            leaving: Waits in host memory, while there is room, and comes back from there by a copy.
+            coming: Takes its place.
+        """
+        return loop.iterate(self._swap(leaving, coming))
+
+    async def unload(self, model: str | None = None, *, interrupt: bool = False) -> bool:
+        """Give a model's memory back; whether it was loaded.
+
+        Args:
+            model: Which one.
+            interrupt: End the answers under way, rather than wait for them.
+        """
+        return await loop.run(self._with(model, lambda ref: self._models.unload(ref, interrupt=interrupt)))
+
+    async def unload_all(self, *, interrupt: bool = False) -> tuple[ModelRef, ...]:
+        """Give the memory of every model back; which they were."""
+        return await loop.run(self._models.unload_all(interrupt=interrupt))
+
+    async def loaded(self) -> list[ModelStatus]:
+        """The models that are in memory, on their way there, or failed to get there."""
+        return await loop.run(self._models.statuses())
+
+    async def watch(self, model: str | None = None) -> bool:
+        """Load a model anew whenever its files change, or its version on a server; whether that is new."""
+        return await loop.run(self._with(model, self._models.watch))
+
+    async def unwatch(self, model: str | None = None) -> bool:
+        """Leave a model as it is loaded; whether it was watched."""
+        return await loop.run(self._with(model, self._models.unwatch))
+
+    def events(self) -> tuple[ModelEvent, ...]:
+        """What happened to the models of this process: the last 500 steps, oldest first."""
+        return self._pool.providers.lifecycle.journal.events()
+
+    def listen(self, listener: Callable[[ModelEvent], object]) -> Callable[[], None]:
+        """Have each further step told; what is returned ends that.
+
+        Args:
+            listener: Called on the farm's loop, which waits for it: it should be quick.
+        """
+        return self._pool.providers.lifecycle.journal.listen(listener)
+
+    @asynccontextmanager
+    async def lease(self, model: str | None = None) -> AsyncGenerator[Any, None]:
+        """A model in this process: ``async with farm.models.lease("huggingface:./ckpt") as m``.
+
+        Yields:
+            What its provider gives of it; of ``huggingface`` a ``LeasedModel`` with ``module`` and
+            ``tokenizer``. After the block it must not be used.
+
+        Raises:
+            InvalidRequestError: The provider's models run in another process.
+        """
+        ref = await loop.run(self._concrete(model))
+        held = self._pool.providers.get(ref.provider).lease(ref.model)
+        leased = await loop.run(entered(held))
+        try:
+            yield leased
+        finally:
+            await loop.run(left(held))
+
+    async def _concrete(self, model: str | None) -> ModelRef:
+        return (await self._pool.chooser.concrete(resolve(model, self._farm.config), needs=frozenset()))[0]
+
+    async def _with(self, model: str | None, act: Callable[[ModelRef], Any]) -> Any:
+        ref = await self._concrete(model)
+        with explaining(ref, self._farm.config):
+            return await act(ref)
+
+    def _progress(
+        self, model: str | None, bring: Callable[[ModelRef], AsyncGenerator[LoadProgress, None]]
+    ) -> AsyncGenerator[LoadProgress, None]:
+        return loop.iterate(self._brought(model, bring))
+
+    async def _brought(
+        self, model: str | None, bring: Callable[[ModelRef], AsyncGenerator[LoadProgress, None]]
+    ) -> AsyncGenerator[LoadProgress, None]:
+        ref = await self._concrete(model)
+        with explaining(ref, self._farm.config):
+            async with aclosing(bring(ref)) as events:
+                async for event in events:
+                    yield event
+
+    async def _swap(self, leaving: str, coming: str) -> AsyncGenerator[LoadProgress, None]:
+        leaves = await self._concrete(leaving)
+        async with aclosing(self._brought(coming, lambda comes: self._models.swap(leaves, comes))) as events:
+            async for event in events:
+                yield event
+
+
+class Models:
+    """The same, blocking.
+
+    Args:
+        core: Tells the asynchronous ones, which change when a farm reads its settings anew.
+    """
+
+    def __init__(self, core: Callable[[], AsyncModels]) -> None:
+        self._core = core
+
+    def load(
+        self,
+        model: str | None = None,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        pin: bool | None = None,
+    ) -> Generator[LoadProgress, None, None]:
+        """See ``AsyncModels.load``."""
+        return loop.iterate_blocking(self._core().load(model, device=device, dtype=dtype, pin=pin))
+
+    def reload(
+        self, model: str | None = None, *, drain_s: float | None = None
+    ) -> Generator[LoadProgress, None, None]:
+        """See ``AsyncModels.reload``."""
+        return loop.iterate_blocking(self._core().reload(model, drain_s=drain_s))
+
+    def swap(self, leaving: str, coming: str) -> Generator[LoadProgress, None, None]:
+        """See ``AsyncModels.swap``."""
+        return loop.iterate_blocking(self._core().swap(leaving, coming))
+
+    def unload(self, model: str | None = None, *, interrupt: bool = False) -> bool:
+        """See ``AsyncModels.unload``."""
+        return loop.run_blocking(self._core().unload(model, interrupt=interrupt))
+
+    def unload_all(self, *, interrupt: bool = False) -> tuple[ModelRef, ...]:
+        """See ``AsyncModels.unload_all``."""
+        return loop.run_blocking(self._core().unload_all(interrupt=interrupt))
+
+    def loaded(self) -> list[ModelStatus]:
+        """See ``AsyncModels.loaded``."""
+        return loop.run_blocking(self._core().loaded())
+
+    def watch(self, model: str | None = None) -> bool:
+        """See ``AsyncModels.watch``."""
+        return loop.run_blocking(self._core().watch(model))
+
+    def unwatch(self, model: str | None = None) -> bool:
+        """See ``AsyncModels.unwatch``."""
+        return loop.run_blocking(self._core().unwatch(model))
+
+    def events(self) -> tuple[ModelEvent, ...]:
+        """See ``AsyncModels.events``."""
+        return self._core().events()
+
+    def listen(self, listener: Callable[[ModelEvent], object]) -> Callable[[], None]:
+        """See ``AsyncModels.listen``."""
+        return self._core().listen(listener)
+
+    @contextmanager
+    def lease(self, model: str | None = None) -> Generator[Any, None, None]:
+        """See ``AsyncModels.lease``."""
+        held = self._core().lease(model)
+        leased = loop.run_blocking(entered(held))
+        try:
+            yield leased
+        finally:
+            loop.run_blocking(left(held))
+
+
+async def entered(held: AbstractAsyncContextManager[T]) -> T:
+    """Enter a block from outside of it."""
+    return await held.__aenter__()
+
+
+async def left(held: AbstractAsyncContextManager[object]) -> None:
+    """Leave it again."""
+    await held.__aexit__(None, None, None)

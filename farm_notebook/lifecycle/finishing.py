@@ -1,0 +1,31 @@
+"""Work that is brought to its end whatever happens to who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+__all__ = ["finish"]
+
+T = TypeVar("T")
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Await work to its end; a cancel that came meanwhile is raised only then.
+
+    Raises:
+        CancelledError: The caller was cancelled; the work is done all the same.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # it is told nowhere else, and must not be logged as forgotten
+        raise cancelled
+    return task.result()

@@ -1,0 +1,185 @@
+"""The models of a farm by hand: loaded, replaced, watched, moved and given up, of whatever provider."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Protocol
+
+from farm_notebook.config import ModelsConfig
+from farm_notebook.errors import FarmError
+from farm_notebook.lifecycle.common import Lifecycle
+from farm_notebook.lifecycle.finishing import finish
+from farm_notebook.lifecycle.watching import Watcher
+from farm_notebook.providers.base import AIProvider
+from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef, ModelStatus
+
+__all__ = ["Models"]
+
+
+class Providers(Protocol):
+    """What is needed of the pool of providers."""
+
+    def get(self, name: str) -> AIProvider:
+        """The provider of a name."""
+        ...
+
+    def made(self) -> Sequence[AIProvider]:
+        """Those that were asked for so far, which are all that can have models."""
+        ...
+
+
+class Models:
+    """What a user can do to models. It belongs to the farm's loop.
+
+    Args:
+        providers: Who does it.
+        lifecycle: What is known of all models.
+    """
+
+    def __init__(self, providers: Providers, lifecycle: Lifecycle) -> None:
+        self._providers = providers
+        self._lifecycle = lifecycle
+        self._watcher: Watcher | None = None
+        lifecycle.journal.listen(self._watch_configured)
+
+    def set_policies(self, settings: ModelsConfig) -> None:
+        """Have other settings hold from now on; they are the machine's, so that the last ones set do."""
+        self._lifecycle.settings = settings
+
+    async def load(
+        self, ref: ModelRef, options: LoadOptions | None = None, *, pin: bool | None = None
+    ) -> AsyncGenerator[LoadProgress, None]:
+        """Fetch a model if need be, and bring it into memory; one that is there in another way is reloaded.
+
+        Args:
+            ref: The model.
+            options: How; ``None`` is as it was, or as the settings say.
+            pin: Whether it is never to be given up for another; ``None`` leaves that as it is.
+        """
+        provider = self._provider(ref)
+        bring = provider.place_model(ref.model, options) if options else provider.load_model(ref.model)
+        async with aclosing(bring) as loading:
+            async for progress in loading:
+                yield progress
+        if pin is not None:
+            (self._lifecycle.pinned.add if pin else self._lifecycle.pinned.discard)(ref)
+
+    async def reload(
+        self, ref: ModelRef, *, drain_s: float | None = None
+    ) -> AsyncGenerator[LoadProgress, None]:
+        """Have a model answer from its files as they are now; see ``AIProvider.reload_model``."""
+        reload = self._provider(ref).reload_model(ref.model, drain_s=drain_s)
+        async with aclosing(reload) as reloading:
+            async for progress in reloading:
+                yield progress
+
+    async def unload(self, ref: ModelRef, *, interrupt: bool = False) -> bool:
+        """Give a model's memory back; whether it was loaded.
+
+        Args:
+            ref: The model.
+            interrupt: End the answers under way, rather than wait for them.
+        """
+        provider = self._provider(ref)
+        if interrupt:
+            await provider.interrupt_model(ref.model)
+        return await provider.unload_model(ref.model)
+
+    async def unload_all(self, *, interrupt: bool = False) -> tuple[ModelRef, ...]:
+        """Give up every model that runs here; which they were."""
+        refs = tuple(dict.fromkeys(status.ref for status in await self.statuses()))
+        gone = await asyncio.gather(*(self.unload(ref, interrupt=interrupt) for ref in refs))
+        return tuple(ref for ref, was_loaded in zip(refs, gone, strict=True) if was_loaded)
+
+    async def swap(self, leaving: ModelRef, coming: ModelRef) -> AsyncGenerator[LoadProgress, None]:
+        """Have one model take the place of another, in the memory that one of them needs.
+
+        The one that leaves waits in host memory while there is room, from where it comes back by a copy. Where
+        the other cannot be loaded, or this is stopped, it is back when the error is raised.
+        """
+        provider = self._provider(leaving)
+        was_there = any(
+            status.ref == leaving and status.state == "ready" for status in await provider.model_statuses()
+        )
+        if was_there:
+            await provider.set_aside_model(leaving.model)
+        try:
+            async with aclosing(self.load(coming)) as loading:
+                async for progress in loading:
+                    yield progress
+        except BaseException:
+            if was_there:
+                await self._brought_back(leaving)
+            raise
+        await self._lifecycle.room.trim()
+
+    async def statuses(self) -> list[ModelStatus]:
+        """The models that are in memory, on their way there, or failed to get there."""
+        asked = (provider.model_statuses() for provider in self._providers.made())
+        statuses: list[ModelStatus] = []
+        for found in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(found, list):
+                statuses += found
+            elif not isinstance(found, FarmError):  # one that cannot be reached has none to tell of
+                raise found
+        return [
+            replace(
+                status,
+                is_pinned=self._lifecycle.is_pinned(status.ref),
+                is_watched=self._lifecycle.is_watched(status.ref),
+            )
+            for status in statuses
+        ]
+
+    async def watch(self, ref: ModelRef) -> bool:
+        """Load a model anew whenever its files change, or its version on a server; whether that is new."""
+        await self._provider(ref).fingerprint(ref.model)  # says what is wrong with a name
+        self._lifecycle.watched.add(ref)
+        return self._looking.watch(ref)
+
+    async def unwatch(self, ref: ModelRef) -> bool:
+        """Leave it as it is loaded; whether it was watched."""
+        self._lifecycle.watched.discard(ref)
+        return self._looking.unwatch(ref)
+
+    async def aclose(self) -> None:
+        """Watch nothing any more."""
+        self._lifecycle.watched.clear()
+        if self._watcher is not None:
+            await self._watcher.aclose()
+
+    @property
+    def _looking(self) -> Watcher:
+        if self._watcher is None:
+            self._watcher = Watcher(
+                lambda ref: self._provider(ref).fingerprint(ref.model),
+                lambda ref: self._provider(ref).loaded_fingerprint(ref.model),
+                self._renew,
+                lambda: self._lifecycle.settings,
+            )
+        return self._watcher
+
+    def _watch_configured(self, event: ModelEvent) -> None:
+        """Begin to watch a model of the settings when it is first in memory."""
+        if event.state == "ready" and str(event.ref) in self._lifecycle.settings.watch:
+            self._lifecycle.watched.add(event.ref)
+            self._looking.watch(event.ref)
+
+    def _provider(self, ref: ModelRef) -> AIProvider:
+        return self._providers.get(ref.provider)
+
+    async def _renew(self, ref: ModelRef) -> None:
+        async with aclosing(self.reload(ref)) as reloading:
+            async for _ in reloading:
+                pass
+
+    async def _brought_back(self, ref: ModelRef) -> None:
+        async def bring() -> None:
+            async with aclosing(self._provider(ref).load_model(ref.model)) as loading:
+                async for _ in loading:
+                    pass
+
+        await finish(bring())
