@@ -106,8 +106,11 @@ class _Kept:
 
     def name_of_output(self, value: object, name: str = "_") -> Root:
         """``Out[7]`` for a value that stands there, else the name it goes by besides."""
-        number = next((number for number, found in list(self.outputs.items()) if found is value), None)
-        return Root(name if number is None else f"Out[{number}]", "output", CLEAR_KEPT)
+        for number, found in list(self.outputs.items()):
+            if found is value:
+                return Root(f"Out[{number}]", "output", CLEAR_KEPT)
+        numbered = (each for each, found in list(self.variables.items()) if found is value)
+        return Root(next(filter(_NUMBERED.fullmatch, numbered), name), "output", CLEAR_KEPT)
 
     def entries(self) -> list[tuple[dict[Any, Any], Any]]:
         """All places where values of cells are kept, as a dict and its key."""
