@@ -15,7 +15,7 @@ from farm_notebook.providers.huggingface.work import Halt, HaltedError, Work
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["embed"]
+__all__ = ["embed", "text_encoder"]
 
 TOKENIZED_TEXTS = 256  # at once, between two looks at whether to stop
 BATCH_TOKENS = {"cpu": 1024}  # padding included; a batch is not interrupted
@@ -142,7 +142,7 @@ def _vectors(loaded: LoadedModel, layout: Layout, tokens: list[list[int]], skipp
     lengths = torch.tensor([[len(row)] for row in tokens], device=loaded.device)
     places = torch.arange(width, device=loaded.device)
     mask = places < lengths
-    encoder = _encoder(loaded)
+    encoder = text_encoder(loaded)
     options = {"use_cache": False} if "use_cache" in inspect.signature(encoder.forward).parameters else {}
     states = encoder(input_ids=ids, attention_mask=mask.long(), **options).last_hidden_state.float()
     vectors = layout.pooling(states, mask & (places >= torch.minimum(lengths - 1, torch.tensor(skipped))))
@@ -158,7 +158,7 @@ def _vectors(loaded: LoadedModel, layout: Layout, tokens: list[list[int]], skipp
     return vectors
 
 
-def _encoder(loaded: LoadedModel) -> Any:
+def text_encoder(loaded: LoadedModel) -> Any:
     """The part of a model that makes the last hidden state: what has no head, and reads."""
     if loaded.module.config.is_encoder_decoder:
         return loaded.module.get_encoder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from farm_notebook.errors import FarmError, OutOfMemoryError, ProviderError
 
-__all__ = ["generation_error", "is_out_of_memory"]
+__all__ = ["first_line", "generation_error", "is_out_of_memory"]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -16,6 +16,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and ("can't allocate memory" in words or "not enough memory" in words or "out of memory" in words)
     )
+
+
+def first_line(error: BaseException) -> str:
+    """What a foreign error says, without what it explains over many lines; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
 
 
 def generation_error(error: BaseException, name: str) -> FarmError:

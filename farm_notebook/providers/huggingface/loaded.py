@@ -22,6 +22,8 @@ class LoadedModel:
         module: In evaluation mode, its gradients off.
         tokenizer: Its padding side is left as the checkpoint has it; whoever pads sets it for the call.
         device: Where the inputs go.
+        devices: Where the weights lie, as torch names it; several for a model that is too large for one.
+        dtype: The number format of most of the weights, as torch names it.
         folder: Of the configuration, weights and tokenizer; of a GGUF file, the one it lies in.
         digest: Of the files that were loaded: a commit of the hub or a SHA-256.
         context_tokens: How many tokens the model was made to see at once; ``None`` where it does not say.
@@ -33,8 +35,15 @@ class LoadedModel:
     module: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
+    devices: tuple[str, ...]
+    dtype: str
     folder: Path
     digest: str | None
     context_tokens: int | None
     size_bytes: int
     generation: int
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether it lies on several devices; only ``module.generate`` knows how to work on such a one."""
+        return len(self.devices) > 1

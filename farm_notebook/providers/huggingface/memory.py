@@ -1,0 +1,101 @@
+"""Memory of the host and of devices: what is free, what torch holds, and how it is given back."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["allocated_bytes", "empty_caches", "free_bytes", "give_back", "pin"]
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """What the driver, not torch, says is free on a device; ``None`` where it does not say."""
+    if device.type == "cpu":
+        return psutil.virtual_memory().available
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    return None
+
+
+def allocated_bytes(device: torch.device) -> int:
+    """What this process has in use on a device: of the processor its resident set, else what torch counts."""
+    import torch
+
+    if device.type == "cpu":
+        return psutil.Process().memory_info().rss
+    if device.type == "mps":
+        return torch.mps.current_allocated_memory()
+    allocated: int = torch.get_device_module(device).memory_allocated(device)
+    return allocated
+
+
+def give_back(left: Iterable[weakref.ref[Any]] = ()) -> None:
+    """Return memory that nobody uses any more to the system and to the devices' drivers; blocks for some ms.
+
+    Args:
+        left: Modules that were dropped. Nearly always all are gone by now; only what refers to itself needs a
+            collection, which holds everything up.
+    """
+    if any(module() is not None for module in left):
+        gc.collect()
+    empty_caches()
+    if (trim := _trim()) is not None:
+        trim(0)
+
+
+def empty_caches() -> None:
+    """Return what torch keeps for its next tensors, on all devices, to their drivers."""
+    import torch
+
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is None:
+        return
+    if device.type == "cuda":
+        torch._C._cuda_clearCublasWorkspaces()  # which are tensors of its own
+    torch.get_device_module(device).empty_cache()
+
+
+def pin(memory: torch.Tensor) -> Callable[[], object] | None:
+    """Have CUDA devices read and write a piece of host memory by themselves.
+
+    torch's own pinned memory is rounded up to a power of two, and never given back.
+
+    Args:
+        memory: Whose storage outlives what is returned.
+
+    Returns:
+        What undoes it; ``None`` where the system allows no more of it.
+    """
+    import torch
+
+    runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]  # torch has no types for it
+    place = memory.data_ptr()
+    if int(runtime.cudaHostRegister(place, memory.nbytes, 0)) == 0:
+        return partial(runtime.cudaHostUnregister, place)
+    with suppress(RuntimeError):  # the error is kept, and raised by whatever runs next: let that be this
+        torch.zeros(1, device="cuda")
+    return None
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    """glibc's ``malloc_trim``: without it, the pages that tensors of some MB leave stay with the process."""
+    if not sys.platform.startswith("linux"):
+        return None
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other libraries of C have none
+    if trim is not None:
+        trim.argtypes, trim.restype = (ctypes.c_size_t,), ctypes.c_int
+    return trim
