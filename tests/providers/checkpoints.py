@@ -82,6 +82,26 @@ def tiny_model() -> Path:
     return _once(f"tiny-v{TINY_VERSION}", _train)
 
 
+def loaded_from(place: Path, *, halt: Any = None, **options: Any) -> Any:
+    """A checkpoint in memory, with no provider around it.
+
+    Args:
+        place: Of a folder, or of a GGUF file.
+        halt: Asked for by nobody, where there is none.
+        options: Of ``load``.
+    """
+    from farm_notebook.providers.huggingface.checkpoint import read_checkpoint
+    from farm_notebook.providers.huggingface.loading import load
+    from farm_notebook.providers.huggingface.source import locate
+    from farm_notebook.providers.huggingface.work import Halt
+
+    source, settings = locate(str(place)), load_config().huggingface
+    assert source.folder is not None
+    checkpoint = read_checkpoint(source, source.folder, settings)
+    options = {"device": "cpu"} | options if "device_map" not in options else options
+    return load(source, checkpoint, settings, halt or Halt(), lambda done, total: None, **options)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Two would wait for each other longer than they work on small models; on a busy machine for minutes."""

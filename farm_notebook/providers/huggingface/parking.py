@@ -12,6 +12,7 @@ import mmap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import LoadError, OutOfMemoryError
@@ -81,11 +82,15 @@ class HostMemory:
             with suppress(OSError):  # a system without them
                 pages.madvise(mmap.MADV_HUGEPAGE)
         self.bytes = torch.frombuffer(pages, dtype=torch.uint8)
-        self.is_pinned = False
         if torch.cuda.is_available():
             self.bytes.fill_(0)  # all cores bring the pages in; pinning would do it with one
             pages.unpin = pin(self.bytes)
-            self.is_pinned = pages.unpin is not None
+        self._pages = pages
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether a device reads and writes it by itself."""
+        return self._pages.unpin is not None
 
 
 class _Pages(mmap.mmap):
@@ -183,7 +188,8 @@ def park(
         _move(regions, places, halt)
     except Exception as error:
         host = None
-        places.clear()  # or the error would keep that memory as long as it is looked at
+        places.clear()
+        clear_frames(error.__traceback__)  # or it would keep that memory as long as it is looked at
         if is_out_of_memory(error):
             raise _too_large(loaded, f"{size:,} bytes of host memory to be set aside") from error
         raise
@@ -223,7 +229,8 @@ def unpark(parked: Parked, device: torch.device, halt: Halt) -> LoadedModel:
             places.append(torch.empty(region.size_bytes, dtype=torch.uint8, device=exact))
         _move(regions, places, halt)
     except Exception as error:
-        places.clear()  # or the error would keep that memory as long as it is looked at
+        places.clear()
+        clear_frames(error.__traceback__)  # or it would keep that memory as long as it is looked at
         empty_caches()
         if is_out_of_memory(error):
             raise _too_large(loaded, f"{size:,} bytes on {device} to be brought back") from error

@@ -7,6 +7,7 @@ whole checkpoint is of no use: a tokenizer or a template of another model, and n
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ def validate(loaded: LoadedModel, halt: Halt) -> None:
     """Have a model read one word; blocks for one short forward pass.
 
     Args:
-        loaded: Just loaded, and used by nobody.
+        loaded: Just loaded, and used by nobody. One that reads pictures or sounds with its text, and does not
+            generate, is taken as it is.
         halt: Looked at before the pass.
 
     Raises:
@@ -41,10 +43,12 @@ def validate(loaded: LoadedModel, halt: Halt) -> None:
     """
     try:
         with quiet():
+            if (reader := _reader(loaded)) is None:
+                return
             _require_embeddings(loaded)
             tokens = _tokens(loaded)
             halt.check()
-            _require_finite(loaded, tokens)
+            _require_finite(loaded, reader, tokens)
     except (FarmError, HaltedError):
         raise
     except Exception as error:
@@ -79,7 +83,7 @@ def _require_embeddings(loaded: LoadedModel) -> None:
     for role in ("bos_token", "eos_token", "pad_token", "unk_token"):
         if (number := getattr(tokenizer, f"{role}_id")) is not None and not 0 <= number < known:
             beyond[f"{role} {getattr(tokenizer, role)}"] = number
-    config = loaded.module.generation_config
+    config = getattr(loaded.module, "generation_config", None)
     for role in ("bos_token_id", "eos_token_id", "pad_token_id"):
         for number in _numbers(getattr(config, role, None)):
             if number >= known:
@@ -128,28 +132,29 @@ def _template_error(loaded: LoadedModel, what: str) -> LoadError:
     )
 
 
-def _require_finite(loaded: LoadedModel, tokens: list[int]) -> None:
+def _require_finite(loaded: LoadedModel, reader: Any, tokens: list[int]) -> None:
     """Have the model read the tokens, and the likeliest next one be written."""
     import torch
 
+    takes = inspect.signature(reader.forward).parameters
+    options = {"use_cache": False} if "use_cache" in takes else {}
     with torch.inference_mode():
-        scores = _scores(loaded, torch.tensor([tokens], device=loaded.device))
-        if scores is not None and not scores.isfinite().all():
+        output = reader(input_ids=torch.tensor([tokens], device=loaded.device), **options)
+        scores = output.logits if _decodes(loaded) else output.last_hidden_state
+        if not scores.isfinite().all():
             raise LoadError(f"{loaded.name!r} gives numbers that are not finite: {_cause(loaded)}")
-        if scores is not None and _decodes(loaded):
+        if _decodes(loaded):
             words = len(loaded.tokenizer)  # embeddings are often a few more, to be of a round number
             loaded.tokenizer.decode([int(scores[0, -1, :words].argmax())])
 
 
-def _scores(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor | None:
-    """Logits, or the hidden states of a model that only embeds; ``None`` of one that wants more than text."""
-    model: Any = loaded.module if _decodes(loaded) else text_encoder(loaded)
-    takes = inspect.signature(model.forward).parameters
-    if "input_ids" not in takes or (not _decodes(loaded) and "pixel_values" in takes):
-        return None
-    output = model(input_ids=ids, **({"use_cache": False} if "use_cache" in takes else {}))
-    scores: torch.Tensor = output.logits if _decodes(loaded) else output.last_hidden_state
-    return scores
+def _reader(loaded: LoadedModel) -> Any:
+    """What of a model gives logits, or the hidden states of one that only embeds; ``None``: it wants more."""
+    if _decodes(loaded):
+        return loaded.module
+    reader = text_encoder(loaded)
+    takes = inspect.signature(reader.forward).parameters
+    return reader if "input_ids" in takes and "pixel_values" not in takes else None
 
 
 def _cause(loaded: LoadedModel) -> str:
@@ -175,9 +180,12 @@ def _decodes(loaded: LoadedModel) -> bool:
 
 
 def _embeddings(loaded: LoadedModel) -> int:
-    """How many tokens the model knows."""
-    embeddings: Any = loaded.module.get_input_embeddings()
-    return int(getattr(embeddings, "num_embeddings", None) or embeddings.weight.shape[0])
+    """How many tokens the model knows; one that does not say is taken to know all."""
+    try:
+        embeddings: Any = loaded.module.get_input_embeddings()
+    except NotImplementedError:
+        return sys.maxsize
+    return int(embeddings.weight.shape[0])
 
 
 def _numbers(value: int | Iterable[int] | None) -> list[int]:
