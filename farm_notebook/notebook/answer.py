@@ -8,6 +8,7 @@ from contextlib import aclosing, suppress
 from farm_notebook.errors import FarmError, ProviderError
 from farm_notebook.farm import AsyncFarm
 from farm_notebook.notebook.display import Display
+from farm_notebook.notebook.news import News
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.types import ChatRequest, FinishReason, ModelRef, Started
 
@@ -21,13 +22,16 @@ class Answer:
         farm: Who asks the model.
         request: What is asked.
         display: What the answer is painted on.
+        news: What the user was told of models already.
     """
 
-    def __init__(self, farm: AsyncFarm, request: ChatRequest, display: Display) -> None:
+    def __init__(self, farm: AsyncFarm, request: ChatRequest, display: Display, news: News) -> None:
         self.reply: Reply | None = None
         self._farm = farm
         self._request = request
         self._display = display
+        self._news = news
+        self._begun_at = news.now()
         self._builder = ReplyBuilder(request)
         self._digest: asyncio.Future[str | None] | None = None
 
@@ -65,8 +69,12 @@ class Answer:
             raise
         finally:
             self._drop_digest()
-        self._display.finish(self.reply)
+        self._finish(self.reply)
         return self.reply
+
+    def _finish(self, reply: Reply) -> None:
+        news = self._news.of(reply.ref, self._farm.models.events(), until=self._begun_at)
+        self._display.finish(reply, news)
 
     def _ask_digest(self, ref: ModelRef) -> None:
         """Find it out while the answer is on its way; a model that another one stands in for is not asked."""
@@ -85,4 +93,4 @@ class Answer:
             self._display.discard()
             return
         self.reply = self._builder.partial(reason)
-        self._display.finish(self.reply)
+        self._finish(self.reply)

@@ -90,9 +90,16 @@ class Completer:
         return [name for name in options if name.startswith("--")] if offers_options and not start else []
 
     def _of_argument(self, parser: LineParser, argument: argparse.Action, start: str) -> list[str]:
-        if argument.dest == "model":
-            return self._known.matching(start)
-        return _starting(parser.values(argument), start)
+        words = _starting(_devices() if argument.dest == "device" else parser.values(argument), start)
+        is_model = argument.dest == "model" or argument.dest.endswith("_model")
+        return [*words, *self._known.matching(start)] if is_model else words
+
+
+def _devices() -> list[str]:
+    """Where a model may be put; to read the devices takes less than a millisecond."""
+    from farm_notebook.devices import device_stats
+
+    return ["auto", *(device.id for device in device_stats())]
 
 
 def _starting(words: Iterable[str], start: str) -> list[str]:

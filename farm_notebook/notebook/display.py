@@ -39,8 +39,13 @@ class Display(ABC):
         """Take the stream's next event."""
 
     @abstractmethod
-    def finish(self, reply: Reply) -> None:
-        """Leave the finished or partial answer as one static output."""
+    def finish(self, reply: Reply, news: str = "") -> None:
+        """Leave the finished or partial answer as one static output.
+
+        Args:
+            reply: The answer.
+            news: What happened to its model meanwhile, in a sentence; it is shown below.
+        """
 
     @abstractmethod
     def discard(self) -> None:
@@ -85,7 +90,7 @@ class CellDisplay(Display):
             delay_s = max(0.0, self._painted_at + self._repaint_s - loop.time())
             self._timer = loop.call_later(delay_s, self._paint)
 
-    def finish(self, reply: Reply) -> None:
+    def finish(self, reply: Reply, news: str = "") -> None:
         is_behind = self._timer is not None
         self._stop_timer()
         if is_behind and self._finished_parts:
@@ -96,7 +101,7 @@ class CellDisplay(Display):
             self._is_painted, self._finished_parts = False, 0
         elif self._finished_parts:
             shown = replace(reply, text=self._tail)
-        data = with_remark(self._format.final(shown), reply.routed)
+        data = with_remark(self._format.final(shown), _remark(reply, news))
         self._publish(data, {"farm": reply.provenance()})
 
     def discard(self) -> None:
@@ -167,7 +172,7 @@ class TerminalDisplay(Display):
                 sys.stderr.write(f"{CLEAR_LINE}{self._progress.note[:width]}")
                 sys.stderr.flush()
 
-    def finish(self, reply: Reply) -> None:
+    def finish(self, reply: Reply, news: str = "") -> None:
         self._clear_note()
         if self._wrote:
             text = f"\n\n{reply.footer}"
@@ -175,8 +180,9 @@ class TerminalDisplay(Display):
             text = f"{reply.text}\n\n{reply.footer}"
         else:
             text = self._format.final(reply)["text/plain"]
-        remark = f"\n{reply.routed}" if reply.routed else ""
-        sys.stdout.write(f"{printable(text + remark)}\n")
+        remark = _remark(reply, news)
+        below = f"\n{' '.join(remark.split())}" if remark else ""
+        sys.stdout.write(f"{printable(text + below)}\n")
         sys.stdout.flush()
 
     def discard(self) -> None:
@@ -186,3 +192,7 @@ class TerminalDisplay(Display):
         if not self._wrote and sys.stderr.isatty():
             sys.stderr.write(CLEAR_LINE)
             sys.stderr.flush()
+
+
+def _remark(reply: Reply, news: str) -> str:
+    return " · ".join(filter(None, (reply.routed, news)))

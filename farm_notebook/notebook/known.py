@@ -22,7 +22,7 @@ class KnownModels:
         self._met.update(dict.fromkeys(names))
 
     def names(self) -> list[str]:
-        """Each name once: aliases first, then the other models of the settings, then those that were met."""
+        """Each name once: aliases first, then other models of the settings, those loaded, and those met."""
         return list(dict.fromkeys([*_configured(), *self._met]))
 
     def matching(self, start: str) -> list[str]:
@@ -38,10 +38,12 @@ def _configured() -> list[str]:
     try:
         from farm_notebook.farm import default_farm
 
-        config = default_farm().config
+        farm = default_farm()
+        config = farm.config
     except FarmError:  # a setting is wrong; the next request says which
         return []
-    return [*config.aliases, config.model, *config.routing.values(), *_of_providers(config)]
+    loaded = (str(event.ref) for event in farm.models.events())
+    return [*config.aliases, config.model, *config.routing.values(), *_of_providers(config), *loaded]
 
 
 def _of_providers(config: FarmConfig) -> list[str]:

@@ -89,8 +89,12 @@ class LineParser(argparse.ArgumentParser):
         shown = metavar or "|".join(words)
         self.add_argument(name, nargs="?" if optional else None, type=known, metavar=shown, help=help)
 
+    def suggest(self, name: str, words: Sequence[str]) -> None:
+        """Have words offered for an argument that may as well be another."""
+        self._words[name] = tuple(words)
+
     def values(self, action: argparse.Action) -> tuple[str, ...]:
-        """What an argument may be, where that is a matter of a few words."""
+        """What to offer for an argument, where that is a matter of a few words."""
         return self._words.get(action.dest) or tuple(map(str, action.choices or ()))
 
     def parse_words(self, words: Sequence[str]) -> argparse.Namespace:

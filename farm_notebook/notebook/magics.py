@@ -17,6 +17,7 @@ from farm_notebook.notebook.commands import overview, run_line
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.interpolation import Filled, interpolate
 from farm_notebook.notebook.known import KnownModels
+from farm_notebook.notebook.news import News
 from farm_notebook.notebook.options import CellOptions, help_text, parse_line
 from farm_notebook.notebook.threads import Threads
 from farm_notebook.notebook.tracebacks import describe_error
@@ -39,6 +40,7 @@ class FarmMagics(Magics):
         self._shell = shell
         self.threads = Threads()
         self.known = KnownModels()
+        self.news = News()
         self.just_shown: Reply | None = None
 
     @no_var_expand
@@ -90,7 +92,7 @@ class FarmMagics(Magics):
         self.just_shown = None
         with _one_line_errors((FarmError, OSError, KeyboardInterrupt)):
             namespace = self._namespace()
-            session = Session(self._shell, self.known)
+            session = Session(self._shell, self.known, self.news)
             return run_line(session, line, lambda text: interpolate(text, namespace).text)
 
     def _prepare(self, line: str, cell: str | None, *, owns_cell: bool = False) -> _Turn | None:
@@ -154,7 +156,7 @@ class FarmMagics(Magics):
             display = CellDisplay(self._shell, form, repaint_s=repaint_s, owns_cell=owns_cell)
         else:
             display = TerminalDisplay(form, live=live and form.is_shown_as_it_streams)
-        return Answer(farm, request, display)
+        return Answer(farm, request, display, self.news)
 
     @contextlib.contextmanager
     def _outcome(self, turn: _Turn) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from farm_notebook.notebook.loading import LoadSteps
 from farm_notebook.sanitize import printable
 from farm_notebook.types import (
     Event,
@@ -15,11 +16,9 @@ from farm_notebook.types import (
     Started,
 )
 
-__all__ = ["Progress", "describe_step"]
+__all__ = ["Progress"]
 
 LONGEST_NOTE = 300  # characters; a server's error may be a whole page
-
-_STAGES = {"fetch": "Fetching", "verify": "Verifying", "load": "Loading"}
 
 
 class Progress:
@@ -28,6 +27,7 @@ class Progress:
     def __init__(self) -> None:
         self._way = ""
         self._step = ""
+        self._loading = LoadSteps("the model")
 
     @property
     def note(self) -> str:
@@ -44,20 +44,19 @@ class Progress:
                 self._way, self._step = _line(f"{source}: {problem}; asking {target}"), ""
             case Started():
                 self._step = "" if self._way else "…"
+            case LoadProgress():
+                self._step = _line(self._loading.describe(event))
             case _:
-                step = describe_step(event)
+                step = _describe(event)
                 if step is None:
                     return False
                 self._step = _line(step)
         return True
 
 
-def describe_step(event: Event) -> str | None:
+def _describe(event: Event) -> str | None:
     """What is waited for at this moment; ``None`` for an event that says nothing of it."""
     match event:
-        case LoadProgress(stage, completed, total):
-            amount = f" {completed / 1e6:.0f}" + (f" of {total / 1e6:.0f} MB" if total else " MB")
-            return f"{_STAGES[stage]} the model …{amount if stage != 'load' else ''}"
         case PromptProgress(processed, total) if processed < total:
             return f"Reading the prompt … {processed:,} of {total:,} tokens"
         case Queued(_, limit, wait_s):

@@ -346,7 +346,7 @@ async def test_progress_is_shown_until_the_first_word_and_not_again() -> None:
         display.add(event)
         await turn()
     assert [message["data"]["text/markdown"] for message in cell.messages] == [
-        "*Fetching the model … 5 of 93 MB*",
+        "*Fetching the model … 5 of 93 MB (5%)*",
         "*Reading the prompt … 10 of 200 tokens*",
         "*Thinking …*",
     ]
@@ -442,7 +442,7 @@ def test_an_event_without_news_has_no_note() -> None:
     assert not progress.add(TextDelta("x"))
     assert progress.note == ""
     assert progress.add(LoadProgress("fetch", 2_000_000))
-    assert progress.note == "Fetching the model … 2 MB"
+    assert progress.note == "Fetching the model … 2.0 MB"
 
 
 async def test_two_displays_of_one_cell_do_not_paint_over_each_other() -> None:

@@ -1,8 +1,8 @@
 """``%farm``: the table of its subcommands, one module each, and how one of them is run.
 
 A module has ``add_arguments(parser)`` and ``run(session, arguments)``, whose value is the cell's. It is
-imported when its subcommand is first used. An argument whose destination is ``model`` is completed with
-models' names.
+imported when its subcommand is first used. An argument whose destination is ``model``, or ends in ``_model``,
+is completed with models' names, and one that is ``device`` with those of devices.
 """
 
 from __future__ import annotations
@@ -54,7 +54,12 @@ COMMANDS = {
         Command("route", "who would answer, and why"),
         Command("health", "whether each provider can answer"),
         Command("load", "bring a model into memory"),
-        Command("unload", "give a model's memory back"),
+        Command("unload", "give a model's memory back, or that of all"),
+        Command("loaded", "the models in memory, or what happened to them"),
+        Command("reload", "have a model answer from its files as they are now"),
+        Command("watch", "load a model anew whenever its files change"),
+        Command("unwatch", "leave a model as it is loaded"),
+        Command("swap", "have one model take another's place in memory"),
         Command("gpu", "the devices: whose their memory is, load, temperature, power"),
         Command("cache", "kept answers: stats, clear, on, off"),
         Command("history", "what was asked, newest first; show ID, clear", takes_text=True),

@@ -1,20 +1,72 @@
-"""``%farm unload``: give a model's memory back."""
+"""``%farm unload``: give a model's memory back, or that of all."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Sequence
 
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.types import ModelRef, ModelStatus
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["ALL", "add_arguments", "run"]
+
+ALL = "all"
 
 
 def add_arguments(parser: LineParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="as `%%farm models` lists it")
+    parser.add_argument("model", metavar="MODEL|all", help="as `%%farm loaded` lists it, or all of them")
+    parser.suggest("model", (ALL,))
+    parser.add_argument(
+        "--now", action="store_true", help="end the answers under way rather than wait for them"
+    )
 
 
 def run(session: Session, arguments: argparse.Namespace) -> None:
-    """Unload it, and say whether it was loaded."""
-    was_loaded = session.farm.unload(arguments.model)
-    print(f"{arguments.model} {'is unloaded' if was_loaded else 'was not loaded'}.")
+    """Unload it, and say what memory that gave back."""
+    from farm_notebook.notebook.status import StatusLine
+
+    models, line = session.farm.models, StatusLine(session.shell)
+    ref = None if arguments.model == ALL else session.ref(arguments.model)
+    before = models.loaded()
+    if not arguments.now and (busy := _busy(status for status in before if ref in (None, status.ref))):
+        line.show(f"Waiting for {busy} to end; `--now` ends them …")
+    try:
+        if ref is None:
+            unloaded: Sequence[ModelRef] = models.unload_all(interrupt=arguments.now)
+        else:
+            unloaded = [ref] * models.unload(str(ref), interrupt=arguments.now)
+    except KeyboardInterrupt:
+        line.discard()
+        raise KeyboardInterrupt("You stopped it; what is still in use stays loaded.") from None
+    except BaseException:
+        line.discard()
+        raise
+    told = _outcome(unloaded, before, models.loaded())
+    line.end(told or ("Nothing was loaded." if ref is None else f"{ref} was not loaded."))
+
+
+def _busy(statuses: Iterable[ModelStatus]) -> str:
+    users = sum(status.users for status in statuses)
+    return f"{users} answer{'s' * (users != 1)}" if users else ""
+
+
+def _outcome(
+    unloaded: Sequence[ModelRef], before: Sequence[ModelStatus], after: Sequence[ModelStatus]
+) -> str:
+    """A line for each that is gone, which may be more than were asked for: adapters go with their base."""
+    from farm_notebook.notebook.statuses import where
+
+    left = {(status.ref, status.generation) for status in after}
+    gone = [
+        status
+        for status in before
+        if status.state != "failed" and (status.ref, status.generation) not in left and unloaded
+    ]
+    lines = [f"{status.ref} is unloaded{_said(where(status))}." for status in gone]
+    untold = set(unloaded) - {status.ref for status in gone}  # by a provider that tells nothing of its models
+    return "\n".join(lines + [f"{ref} is unloaded." for ref in sorted(untold, key=str)])
+
+
+def _said(memory: str) -> str:
+    return f": {memory} given back" if memory else ""

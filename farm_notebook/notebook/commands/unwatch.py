@@ -1,0 +1,30 @@
+"""``%farm unwatch``: leave a model as it is loaded, whatever becomes of its files."""
+
+from __future__ import annotations
+
+import argparse
+
+from farm_notebook.notebook.commands.session import Session
+from farm_notebook.notebook.commands.unload import ALL
+from farm_notebook.notebook.line import LineParser
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: LineParser) -> None:
+    parser.add_argument("model", metavar="MODEL|all", help="as `%%farm watch` lists it, or all of them")
+    parser.suggest("model", (ALL,))
+
+
+def run(session: Session, arguments: argparse.Namespace) -> None:
+    """Watch it no more."""
+    models = session.farm.models
+    if arguments.model == ALL:
+        refs = [status.ref for status in models.loaded() if status.is_watched]
+    else:
+        refs = [session.ref(arguments.model)]
+    for ref in refs:
+        was_watched = models.unwatch(str(ref))
+        print(f"{ref} {'is watched no more' if was_watched else 'was not watched'}.")
+    if not refs:
+        print("No model is watched.")

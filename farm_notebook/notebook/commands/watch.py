@@ -1,0 +1,32 @@
+"""``%farm watch``: load a model anew whenever its files change."""
+
+from __future__ import annotations
+
+import argparse
+
+from farm_notebook.notebook.commands.session import Session
+from farm_notebook.notebook.line import LineParser
+from farm_notebook.notebook.statuses import STATUS_COLUMNS, status_row
+from farm_notebook.notebook.tables import Table
+from farm_notebook.types import ModelStatus
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: LineParser) -> None:
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="without it, list those that are watched")
+
+
+def run(session: Session, arguments: argparse.Namespace) -> Table[ModelStatus] | None:
+    """Watch it from now on, or list those that are watched."""
+    models = session.farm.models
+    if arguments.model is None:
+        found = tuple(status for status in models.loaded() if status.is_watched)
+        note = "" if found else "No model in memory is watched."
+        return Table(STATUS_COLUMNS, tuple(map(status_row, found)), found, note)
+    ref = session.ref(arguments.model)
+    is_new = models.watch(str(ref))
+    once = "" if session.status(ref) else "once it is loaded, "
+    when = f"{once}it is loaded anew whenever its files, or its version on a server, change"
+    print(f"{ref} is watched{'' if is_new else ' already'}: {when}.")
+    return None

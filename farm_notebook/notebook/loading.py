@@ -1,0 +1,120 @@
+"""A load as a cell shows it: a line that says how far it is, and stays as its outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from farm_notebook.errors import FarmError
+from farm_notebook.types import LoadProgress
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["LoadSteps", "follow"]
+
+STEADY_S = 1.0  # until a speed is worth showing
+
+_STAGES = {"fetch": "Fetching", "verify": "Verifying", "load": "Loading"}
+
+
+class LoadSteps:
+    """Puts each step of one load into words: where to, how much of how much, how fast.
+
+    Args:
+        what: Is loaded, in words.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, what: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what = what
+        self._clock = clock
+        self._to = ""
+        self._begun: tuple[str, float, int] | None = None  # the stage, when it was first seen, and where
+
+    def describe(self, step: LoadProgress) -> str:
+        """One line; before the first byte it says what is needed and what is free."""
+        if self._begun is None or self._begun[0] != step.stage or step.completed_bytes < self._begun[2]:
+            self._begun = step.stage, self._clock(), step.completed_bytes
+        if step.device is not None:
+            self._to = f" to {step.device}"
+        doing = f"{_STAGES[step.stage]} {self._what}"
+        if step.stage == "load" and not step.completed_bytes:
+            return f"{doing}{_need(step, self._to)}"
+        to = self._to if step.stage == "load" else ""
+        return f"{doing}{to} … {_share(step)}{self._speed(step)}"
+
+    def _speed(self, step: LoadProgress) -> str:
+        assert self._begun is not None, "it was set just now"
+        _, begun_at, begun_with = self._begun
+        took_s = self._clock() - begun_at
+        moved = step.completed_bytes - begun_with
+        return f", {_bytes(moved / took_s)}/s" if took_s >= STEADY_S and moved else ""
+
+
+def follow(
+    shell: InteractiveShell,
+    what: str,
+    loading: Generator[LoadProgress, None, None],
+    *,
+    outcome: Callable[[float], str],
+    left: Callable[[], str],
+) -> None:
+    """Show a load until it has ended. To interrupt the cell stops it.
+
+    Args:
+        shell: Whose cell it is.
+        what: Is loaded, in words.
+        loading: The load.
+        outcome: Gets the seconds that it took; what the line says in the end.
+        left: What is there where it failed or was stopped, in a sentence; maybe empty.
+
+    Raises:
+        KeyboardInterrupt: The user stopped it.
+        FarmError: It failed.
+    """
+    from farm_notebook.notebook.status import StatusLine
+
+    line, steps, begun = StatusLine(shell), LoadSteps(what), time.monotonic()
+    try:
+        with closing(loading):
+            for step in loading:
+                line.show(steps.describe(step))
+    except KeyboardInterrupt:
+        line.discard()
+        raise KeyboardInterrupt(" ".join(["You stopped it.", *filter(None, [left()])])) from None
+    except FarmError:
+        if told := left():
+            line.end(told)
+        else:
+            line.discard()
+        raise
+    except BaseException:
+        line.discard()
+        raise
+    line.end(outcome(time.monotonic() - begun))
+
+
+def _need(step: LoadProgress, to: str) -> str:
+    if step.total_bytes is None:
+        return f"{to} …"
+    free = f", where {_bytes(step.free_bytes)} are free" if step.free_bytes is not None else ""
+    return f": {_bytes(step.total_bytes)}{to}{free}"
+
+
+def _share(step: LoadProgress) -> str:
+    done, total = step.completed_bytes, step.total_bytes
+    if not total:
+        return _bytes(done)
+    unit, size, digits = (
+        ("GB", 1e9, 1) if total >= 1e9 else ("MB", 1e6, 0)
+    )  # one for both, so that it is still
+    return f"{done / size:.{digits}f} of {total / size:.{digits}f} {unit} ({done / total:.0%})"
+
+
+def _bytes(count: float) -> str:
+    from rich.filesize import decimal
+
+    return decimal(int(count))
