@@ -21,6 +21,7 @@
         ├── UnsupportedParameterError (ValueError)
         ├── ContentRefusedError
         ├── OutOfMemoryError (MemoryError)
+        ├── ModelUnloadedError                the user took the model away, or closed the farm, meanwhile
         ├── ProviderConnectionError (ConnectionError)
         │   └── BackendCrashedError           a local backend's process died
         ├── ProviderTimeoutError (TimeoutError)
@@ -53,6 +54,7 @@ __all__ = [
     "LoadError",
     "MissingExtraError",
     "ModelNotFoundError",
+    "ModelUnloadedError",
     "NoTargetAnsweredError",
     "OutOfMemoryError",
     "ProviderConnectionError",
@@ -224,6 +226,10 @@ class ContentRefusedError(ProviderError):
 
 class OutOfMemoryError(ProviderError, MemoryError):
     """A local model, or the answer it was to give, does not fit into the device's memory."""
+
+
+class ModelUnloadedError(ProviderError):
+    """The model was unloaded, or the farm closed, before the answer was whole; ask again to have it loaded."""
 
 
 class ProviderConnectionError(ProviderError, ConnectionError):

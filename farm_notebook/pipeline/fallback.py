@@ -31,6 +31,7 @@ from farm_notebook.errors import (
     LoadError,
     MissingExtraError,
     ModelNotFoundError,
+    ModelUnloadedError,
     NoTargetAnsweredError,
     OutOfMemoryError,
     ProviderConnectionError,
@@ -92,6 +93,8 @@ MAY_ANOTHER_ANSWER: Mapping[type[FarmError], bool] = {
     ConfigError: False,
     # It was an answer. Asking around until someone says what others refuse is not ours to do.
     ContentRefusedError: False,
+    # The user has taken the model away.
+    ModelUnloadedError: False,
     # Nobody waits for an answer any more.
     InterruptedReply: False,
     # A package's own error, of which nothing is known.

@@ -262,7 +262,14 @@ KINDS = sorted(
     (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, FarmError)),
     key=lambda kind: kind.__name__,
 )
-OUR_OWN = {"InvalidRequestError", "ConfigError", "ContentRefusedError", "InterruptedReply", "FarmError"}
+OUR_OWN = {
+    "InvalidRequestError",
+    "ConfigError",
+    "ContentRefusedError",
+    "InterruptedReply",
+    "ModelUnloadedError",
+    "FarmError",
+}
 
 
 def made(kind: type[FarmError]) -> FarmError:

@@ -31,7 +31,7 @@ from farm_notebook.errors import (
     FarmError,
     LoadError,
     ModelNotFoundError,
-    ProviderConnectionError,
+    ProviderError,
     ProviderTimeoutError,
 )
 from farm_notebook.farm import AsyncFarm, Farm
@@ -74,8 +74,7 @@ def server_of(farm: AsyncFarm) -> LlamaServer:
     provider = farm._pool.providers.get("llamacpp")
     assert isinstance(provider, LlamaCppProvider)
     (version,) = provider._shelf.versions().values()
-    server = version.value
-    return server
+    return version.value
 
 
 def pid_of(farm: AsyncFarm) -> int:
@@ -508,10 +507,18 @@ async def test_unloading_or_closing_in_mid_answer_is_a_typed_error_with_the_text
     watch = Watch(farm, monkeypatch)
     chat = asyncio.create_task(farm.chat(STORY, temperature=0))
     await watch.until(TextDelta, 3)
-    await (farm.unload() if how == "unload" else farm.aclose())
-    with pytest.raises(ProviderConnectionError) as caught:
+    await (farm.models.unload(interrupt=True) if how == "unload" else farm.aclose())
+    with pytest.raises(ProviderError) as caught:
         await chat
     assert caught.value.partial_text
+
+
+async def test_unloading_lets_answers_end_first(farm: AsyncFarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(farm, monkeypatch)
+    chat = asyncio.create_task(farm.chat(STORY, temperature=0, max_tokens=60))
+    await watch.until(TextDelta, 3)
+    assert await farm.unload()
+    assert (await chat).finish_reason in ("length", "stop")
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
-from farm_notebook.errors import ProviderError
+from farm_notebook.errors import ModelUnloadedError
 from farm_notebook.providers.huggingface.batch import READ_TOKENS, Batch, Item, Member, Tokens
 from farm_notebook.providers.huggingface.rows import can_batch
 from farm_notebook.providers.huggingface.work import Halt, HaltedError, Work
@@ -150,8 +150,8 @@ class Batcher:
         self._batch.clear()
         self._batch.fail(members, error)
 
-    def _unloaded(self) -> ProviderError:
-        return ProviderError(
+    def _unloaded(self) -> ModelUnloadedError:
+        return ModelUnloadedError(
             f"{self._name} was unloaded before its answer was whole.", provider="huggingface"
         )
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from farm_notebook.errors import ProviderError
+from farm_notebook.errors import ModelUnloadedError, ProviderError
 from farm_notebook.providers.huggingface.batching import Tokens
 from farm_notebook.providers.huggingface.failure import generation_error
 from farm_notebook.providers.huggingface.runtime import quiet
@@ -121,8 +121,8 @@ class SingleStream:
         self._work = None
         self._turn.release()
 
-    def _unloaded(self) -> ProviderError:
-        return ProviderError(
+    def _unloaded(self) -> ModelUnloadedError:
+        return ModelUnloadedError(
             f"{self._name} was unloaded before its answer was whole.", provider="huggingface"
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import InvalidRequestError, ProviderError
+from farm_notebook.errors import InvalidRequestError, ModelUnloadedError
 from farm_notebook.lifecycle.digest import digest_of_loaded
 from farm_notebook.lifecycle.shelf import Shelf
 from farm_notebook.providers.base import AIProvider
@@ -274,5 +274,5 @@ class LlamaCppProvider(AIProvider):
         )
 
 
-def _unloaded(ref: ModelRef) -> ProviderError:
-    return ProviderError(f"{ref} was unloaded before its answer was whole.", provider=ref.provider)
+def _unloaded(ref: ModelRef) -> ModelUnloadedError:
+    return ModelUnloadedError(f"{ref} was unloaded before its answer was whole.", provider=ref.provider)

@@ -16,7 +16,7 @@ from transformers_server import TransformersServer
 from farm_notebook import loop
 from farm_notebook.config import load_config
 from farm_notebook.providers.llamacpp.files import ModelFiles
-from farm_notebook.providers.llamacpp.supervisor import ServerSpec, Supervisor
+from farm_notebook.providers.llamacpp.server import LlamaServer, ServerSpec
 from farm_notebook.providers.openai.provider import OpenAIProvider
 
 LONG_STORY = "Write a very long story."
@@ -55,10 +55,11 @@ def llamacpp_server(request: pytest.FixtureRequest) -> Iterator[Subject]:
     path: Path = request.getfixturevalue("embedded_file")
     children: Callable[[], set[int]] = request.getfixturevalue("llamacpp_children")
     others = children()
-    supervisor = Supervisor(load_config().llamacpp.start_timeout_s)
-    chats = loop.run_blocking(supervisor.ensure(spec(path, embedding=False)))
+    timeout_s = load_config().llamacpp.start_timeout_s
+    chats, embeds = (LlamaServer(spec(path, embedding=embedding)) for embedding in (False, True))
+    loop.run_blocking(chats.start(timeout_s))
     workers = children() - others
-    embeds = loop.run_blocking(supervisor.ensure(spec(path, embedding=True)))
+    loop.run_blocking(embeds.start(timeout_s))
     with pytest.MonkeyPatch.context() as environment:
         for variable, server in ((KEY_ENV, chats), (f"{KEY_ENV}_2", embeds)):
             environment.setenv(variable, server.headers["Authorization"].removeprefix("Bearer "))
@@ -85,7 +86,8 @@ def llamacpp_server(request: pytest.FixtureRequest) -> Iterator[Subject]:
         )
         for each in (provider, embedder):
             loop.run_blocking(each.aclose())
-    loop.run_blocking(supervisor.stop_all())
+    for server in (chats, embeds):
+        loop.run_blocking(server.stop())
 
 
 @contextmanager
