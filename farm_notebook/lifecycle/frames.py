@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import types
+from dataclasses import dataclass, field
 
 from farm_notebook.lifecycle.references import CONTAINERS, instance_dict, is_a, locals_of
 
-__all__ = ["OWN", "is_own_name", "running_locals"]
+__all__ = ["OWN", "Running", "is_own_name"]
 
 OWN = __name__.partition(".")[0]
 
@@ -18,32 +19,42 @@ def is_own_name(module: object) -> bool:
     return type(module) is str and (module == OWN or module.startswith(OWN + "."))
 
 
-def running_locals() -> tuple[dict[int, str], set[int]]:
-    """What the variables of running functions hold, outermost function first.
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the variables of running functions hold, by the ids of objects.
 
-    Returns:
-        By an object's id the words for the variable, such as ``thread 'Thread-5', function work(), local
-        'm'``; and the ids of the containers that functions of this package hold in theirs.
+    Args:
+        users: The words for a variable of somebody's function, the outermost that holds it: ``thread
+            'Thread-5', function work(), local 'm'``.
+        farms: The same for this package's functions and what they call, in other threads than this.
+        containers: What else these hold: containers that are on nobody's account.
     """
-    names = {thread.ident: _name(thread) for thread in threading.enumerate()}
-    found: dict[int, str] = {}
-    own: set[int] = set()
-    stacks = [
-        (names.get(ident, f"thread {ident}"), _stack(frame))
-        for ident, frame in sys._current_frames().items()
-        if ident != threading.get_ident()
-    ]
-    stacks.append((names.get(threading.get_ident(), ""), _stack(sys._getframe().f_back)))
-    for thread, stack in stacks:
-        for frame in stack:
-            held = locals_of(frame)
-            if is_own_name(dict.get(frame.f_globals, "__name__")):
-                own.update(id(value) for value in held.values() if is_a(value, CONTAINERS))
-                continue
-            for name, value in held.items():
-                words = f"{thread}, function {frame.f_code.co_name}(), local {name!r}"
-                found.setdefault(id(value), words)
-    return found, own
+
+    users: dict[int, str] = field(default_factory=dict)
+    farms: dict[int, str] = field(default_factory=dict)
+    containers: set[int] = field(default_factory=set)
+
+    @classmethod
+    def now(cls) -> Running:
+        """What holds at this moment, but for the functions that ask."""
+        running, here = cls(), threading.get_ident()
+        names = {thread.ident: _name(thread) for thread in threading.enumerate()}
+        others = {ident: frame for ident, frame in sys._current_frames().items() if ident != here}
+        for ident, innermost in (*others.items(), (here, sys._getframe().f_back)):
+            thread = names.get(ident, f"thread {ident}")
+            is_farms = False
+            for frame in _stack(innermost):
+                held = locals_of(frame)
+                is_farms = is_farms or is_own_name(dict.get(frame.f_globals, "__name__"))
+                if is_farms:
+                    running.containers.update(id(value) for value in held.values() if is_a(value, CONTAINERS))
+                if is_farms and ident == here:
+                    continue  # it holds what it asks about
+                table = running.farms if is_farms else running.users
+                for name, value in held.items():
+                    words = f"{thread}, function {frame.f_code.co_name}(), local {name!r}"
+                    table.setdefault(id(value), words)
+        return running
 
 
 def _stack(frame: types.FrameType | None) -> list[types.FrameType]:

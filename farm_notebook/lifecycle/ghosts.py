@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from farm_notebook.lifecycle.holders import holders_of
-from farm_notebook.lifecycle.names import Holder, Namespace
+from farm_notebook.lifecycle.names import Holder, Namespace, unseen
 from farm_notebook.lifecycle.references import bases_of
 from farm_notebook.lifecycle.tensors import StorageWatch, storages_of, tensors_on, tensors_with_history
 
@@ -97,7 +97,9 @@ class Ghosts:
     def explain(self, namespaces: Sequence[Namespace]) -> tuple[tuple[Ghost, tuple[Holder, ...]], ...]:
         """Who holds them, by ghost. Collects garbage first, which takes a moment in a large kernel."""
         gc.collect()
-        return tuple((ghost, holders_of(ghost.objects(), namespaces)) for ghost in self.alive())
+        return tuple(
+            (ghost, holders_of(ghost.objects(), namespaces) or (unseen("memory"),)) for ghost in self.alive()
+        )
 
 
 def _is_module(model: Any) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from farm_notebook.lifecycle.ends import is_lease, is_own, root_of, type_name
-from farm_notebook.lifecycle.frames import is_own_name, running_locals
+from farm_notebook.lifecycle.frames import Running, is_own_name
 from farm_notebook.lifecycle.graph import held_from_outside, referrers
-from farm_notebook.lifecycle.names import Holder, Namespace, Root, names_of_sys
+from farm_notebook.lifecycle.names import RESTART, Holder, Namespace, Root, names_of_sys, unseen
 from farm_notebook.lifecycle.references import (
     bases_of,
     class_name,
@@ -80,11 +80,11 @@ class _Search:
 
     def __init__(self, targets: list[object], ignored: set[int], namespaces: Sequence[Namespace]) -> None:
         self._targets = targets
-        self._running, own = running_locals()
+        self._running = Running.now()
         self._names = {id(each.entries): each for each in (names_of_sys(), *namespaces)}
         self._modules = module_dicts()
         self._arrays = self._array_bases()
-        self._seen = ignored | own
+        self._seen = ignored | self._running.containers
         self._found: dict[str, Holder] = {}
         self._nearest: dict[str, None] = {}
         self._own: dict[str, None] = {}
@@ -119,8 +119,10 @@ class _Search:
     def _note_unseen(self, level: dict[int, _Node]) -> None:
         """Note what the garbage collector does not see: functions that run, and arrays."""
         for found, node in level.items():
-            if found in self._running:
-                self._add(Root(self._running[found], "thread", "let that function end"), node)
+            if found in self._running.users:
+                self._add(Root(self._running.users[found], "thread", "let that function end"), node)
+            if found in self._running.farms:
+                self._own.setdefault(self._running.farms[found])
             if found in self._arrays:
                 root = self._arrays[found]
                 self._add(Root(root.path, root.kind, root.advice or f"del {root.path}"), node)
@@ -197,13 +199,12 @@ class _Search:
     def _unknown(self) -> Holder:
         holds = class_name(type(self._targets[0]))
         if self._own:
-            path = f"work of the farm ({', '.join(self._own)})"
+            path = f"work of the farm ({', '.join(list(self._own)[:3])})"
             return Holder(path, "farm", "wait for its requests to end, or interrupt them", holds)
         if not self._nearest:
-            path = "something that Python does not show, such as C code or a tensor computed from it"
-        else:
-            path = f"nothing with a name; the nearest are of class {', '.join(list(self._nearest)[:3])}"
-        return Holder(path, "unknown", "restart the kernel if the memory is needed", holds)
+            return unseen(holds)
+        path = f"nothing with a name; the nearest are of class {', '.join(list(self._nearest)[:3])}"
+        return Holder(path, "unknown", RESTART, holds)
 
 
 def _may_hold(value: object, below: object) -> bool:

@@ -7,7 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-__all__ = ["CLEAR_KEPT", "LAST_TRACEBACK", "Holder", "HolderKind", "Namespace", "Root", "names_of_sys"]
+__all__ = [
+    "CLEAR_KEPT",
+    "LAST_TRACEBACK",
+    "RESTART",
+    "Holder",
+    "HolderKind",
+    "Namespace",
+    "Root",
+    "names_of_sys",
+    "unseen",
+]
 
 HolderKind: TypeAlias = Literal[
     "variable", "output", "traceback", "global", "class", "cache", "thread", "task", "widget", "lease",
@@ -16,6 +26,7 @@ HolderKind: TypeAlias = Literal[
 """What kind of thing a holder is; ``unknown`` where nothing with a name was found."""
 
 CLEAR_KEPT = "%farm free --force"
+RESTART = "restart the kernel if the memory is needed"
 LAST_TRACEBACK = "the last traceback"
 
 _SYS_LAST = ("last_value", "last_exc", "last_traceback", "last_type")
@@ -67,6 +78,12 @@ class Namespace:
 
     entries: dict[Any, Any]
     name: Callable[[Any, object], Root | None] = lambda key, _: Root(str(key), "variable")
+
+
+def unseen(holds: str) -> Holder:
+    """The holder of what no Python object refers to."""
+    path = "something that Python does not show, such as a library's own code"
+    return Holder(path, "unknown", RESTART, holds)
 
 
 def names_of_sys() -> Namespace:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
+from farm_notebook.lifecycle.references import is_a
+
 __all__ = ["StorageWatch", "storages_of", "tensors_on", "tensors_with_history"]
 
 
@@ -40,23 +42,19 @@ def storages_of(module: Any) -> tuple[StorageWatch, ...]:
     """The memory of a module's parameters and buffers, each piece once."""
     found: dict[int, StorageWatch] = {}
     for tensor in (*module.parameters(), *module.buffers()):
-        storage = _storage(tensor)
-        if storage is not None and storage._cdata not in found:
+        address = _address(tensor)
+        if address is not None and address not in found and tensor.device.type != "meta":
             from torch.multiprocessing.reductions import StorageWeakRef
 
+            storage = tensor.untyped_storage()
             watch: Any = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
-            found[storage._cdata] = StorageWatch(storage._cdata, storage.nbytes(), str(storage.device), watch)
+            found[address] = StorageWatch(address, storage.nbytes(), str(storage.device), watch)
     return tuple(found.values())
 
 
 def tensors_on(addresses: Set[int]) -> list[object]:
     """All tensors that lie in some pieces of memory: views, detached ones, those of a ``state_dict()``."""
-    shared = []
-    for tensor in _tensors():
-        storage = _storage(tensor)
-        if storage is not None and storage._cdata in addresses:
-            shared.append(tensor)
-    return shared
+    return [] if "torch" not in sys.modules else [each for each in _tensors() if _address(each) in addresses]
 
 
 def tensors_with_history(parameters: Set[int]) -> list[object]:
@@ -91,24 +89,21 @@ def _leads(start: Any, parameters: Set[int], known: set[Any]) -> bool:
 
 
 def _tensors() -> Iterator[Any]:
-    torch: Any = sys.modules.get("torch")
-    if torch is None:
-        return
+    """All tensors of this process; a class is asked once whether it is one of them."""
+    kind = sys.modules["torch"].Tensor
     are_tensors: dict[type, bool] = {}
     for each in gc.get_objects():
         cls = type(each)
         if cls not in are_tensors:
-            are_tensors[cls] = torch.Tensor in type.__dict__["__mro__"].__get__(cls)
+            are_tensors[cls] = is_a(each, kind)
         if are_tensors[cls]:
             yield each
 
 
-def _storage(tensor: Any) -> Any:
-    """The storage of a tensor; ``None`` for one that has none of its own, such as a sparse one."""
-    torch: Any = sys.modules["torch"]
+def _address(tensor: Any) -> int | None:
+    """Of a tensor's storage, for which no object is made; ``None`` where it has none, as a sparse one."""
     try:
-        with torch._C.DisableTorchFunctionSubclass():
-            storage = torch.Tensor.untyped_storage(tensor)
-            return None if storage.device.type == "meta" else storage
+        address: int = sys.modules["torch"]._C._storage_address(tensor)
     except RuntimeError:
         return None
+    return address

@@ -109,8 +109,8 @@ class _Kept:
         for number, found in list(self.outputs.items()):
             if found is value:
                 return Root(f"Out[{number}]", "output", CLEAR_KEPT)
-        numbered = (each for each, found in list(self.variables.items()) if found is value)
-        return Root(next(filter(_NUMBERED.fullmatch, numbered), name), "output", CLEAR_KEPT)
+        names = [each for each, found in self.variables.items() if found is value and type(each) is str]
+        return Root(next(filter(_NUMBERED.fullmatch, names), name), "output", CLEAR_KEPT)
 
     def entries(self) -> list[tuple[dict[Any, Any], Any]]:
         """All places where values of cells are kept, as a dict and its key."""

@@ -24,6 +24,14 @@ from farm_notebook.providers.huggingface.lease import LeasedModel
 from farm_notebook.providers.huggingface.loaded import LoadedModel
 
 
+@pytest.fixture(autouse=True)
+def only_new_objects() -> Iterator[None]:
+    """The search looks past what was there before; a test session holds a million objects."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 class Model:
     """Stands for a model: an object with parts."""
 
@@ -343,6 +351,7 @@ def test_the_last_traceback_is_told_with_function_line_and_variable(monkeypatch:
     assert isinstance(error, ValueError)
     assert error.__traceback__ is not None
     left = weakref.ref(error.__traceback__.tb_frame.f_locals["given"])
+    gc.unfreeze()  # for what is in sys
     monkeypatch.setattr(sys, "last_value", error, raising=False)
     monkeypatch.setattr(sys, "last_traceback", error.__traceback__, raising=False)
     del error
@@ -387,6 +396,30 @@ def test_the_package_itself_is_told_only_where_nobody_else_holds_it() -> None:
     assert holder.kind == "farm"
     names["model"] = left()
     assert [each.path for each in found(names, left)] == ["model"]
+
+
+def test_a_function_that_the_package_calls_in_another_thread_is_the_packages_work() -> None:
+    """As ``forward(self)`` is while a request is answered."""
+    ready, end = threading.Event(), threading.Event()
+    lefts: list[weakref.ref[Model]] = []
+
+    def forward() -> None:
+        model = Model()
+        lefts.append(weakref.ref(model))
+        ready.set()
+        end.wait(60)
+
+    program = "def answer(step):\n    step()"
+    names: dict[str, Any] = {"__name__": "farm_notebook.engine"}
+    exec(program, names)
+    thread = threading.Thread(target=names["answer"], args=(forward,), daemon=True)
+    thread.start()
+    assert ready.wait(60)
+    (holder,) = found({}, *lefts)
+    end.set()
+    thread.join(60)
+    assert holder.kind == "farm"
+    assert "function forward(), local 'model'" in holder.path
 
 
 def test_where_nothing_has_a_name_the_nearest_classes_are_told() -> None:
