@@ -11,11 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError, UnsupportedParameterError
-from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.types import (
     PARAMETERS,
@@ -29,6 +29,9 @@ from farm_notebook.types import (
     ProviderStatus,
     TextDelta,
 )
+
+if TYPE_CHECKING:
+    from farm_notebook.lifecycle.common import Lifecycle
 
 __all__ = ["AIProvider"]
 
@@ -46,12 +49,14 @@ class AIProvider(ABC):
     """What this provider does not drop in silence: parameters of a request by name, ``images`` in messages,
     and ``completion``, a request without a chat template. A request with anything else is refused."""
 
-    lifecycle: Lifecycle
-    """What its models share with those of other providers; a farm sets its own as soon as it is made."""
-
     def __init__(self, config: FarmConfig) -> None:
         self.config = config
-        self.lifecycle = Lifecycle(config.models)
+
+    @cached_property
+    def lifecycle(self) -> Lifecycle:
+        """What its models share with those of other providers; a farm sets its own as soon as it is made."""
+        
+        return Lifecycle(self.config.models)
 
     def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """``stream``, for a request that asks for nothing this provider would drop in silence.
