@@ -55,7 +55,8 @@ class AIProvider(ABC):
     @cached_property
     def lifecycle(self) -> Lifecycle:
         """What its models share with those of other providers; a farm sets its own as soon as it is made."""
-        
+        from farm_notebook.lifecycle.common import Lifecycle
+
         return Lifecycle(self.config.models)
 
     def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
