@@ -12,10 +12,10 @@ import httpx2
 from pydantic_core import from_json
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.config.secrets import find_secret
 from farm_notebook.errors import AuthenticationError, FarmError, ProviderError
 from farm_notebook.providers.http import body_chunks, connection_error, public_url, redact
 from farm_notebook.providers.http_client import make_client
+from farm_notebook.providers.keys import ServerKey
 from farm_notebook.providers.ollama.failure import ollama_error
 from farm_notebook.providers.ollama.url import DEFAULT_PORT, Address, parse_address
 from farm_notebook.types import ModelRef
@@ -40,6 +40,7 @@ class OllamaClient:
 
     def __init__(self, config: FarmConfig) -> None:
         self._config = config
+        self._key = ServerKey(config.ollama.api_key_env, config)
         self._client: httpx2.AsyncClient | None = None
         self._urls: dict[str, httpx2.URL] = {}
 
@@ -202,7 +203,7 @@ class OllamaClient:
 
     def _secrets(self) -> tuple[str, ...]:
         """The key, if one is set now."""
-        key = find_secret(self._config.ollama.api_key_env, self._config)
+        key = self._key()
         return (key,) if key else ()
 
     def _broken(self, error: httpx2.HTTPError) -> ProviderError:

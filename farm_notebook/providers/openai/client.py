@@ -16,7 +16,6 @@ import httpx2
 from pydantic_core import from_json
 
 from farm_notebook.config import EndpointConfig, FarmConfig
-from farm_notebook.config.secrets import find_secret
 from farm_notebook.errors import (
     AuthenticationError,
     FarmError,
@@ -26,6 +25,7 @@ from farm_notebook.errors import (
 )
 from farm_notebook.providers.http import connection_error, redact
 from farm_notebook.providers.http_client import make_client
+from farm_notebook.providers.keys import ServerKey
 from farm_notebook.providers.openai.failure import section_of, status_failure
 from farm_notebook.types import ModelRef
 
@@ -52,7 +52,7 @@ class EndpointClient:
         self.endpoint = endpoint
         self.base_url = endpoint.base_url.rstrip("/")
         self.provider = provider
-        self._config = config
+        self._find_key = ServerKey(endpoint.api_key_env, config)
         self._connect_s = config.timeouts.connect_s
         self._sdk: openai.AsyncOpenAI | None = None
         self._foreign_headers: tuple[str, ...] = ()
@@ -230,12 +230,11 @@ class EndpointClient:
 
     def _key(self) -> str:
         """The key as it is now; empty where there is none."""
-        variable = self.endpoint.api_key_env
-        key = find_secret(variable, self._config)
+        key = self._find_key()
         if not key.isascii() or not key.isprintable():
             raise AuthenticationError(
-                f"The variable {variable} holds no key: a character of it is not printable ASCII. "
-                "Copy the key again.",
+                f"The variable {self.endpoint.api_key_env} holds no key: a character of it is not printable "
+                "ASCII. Copy the key again.",
                 provider=self.provider,
             )
         return key
