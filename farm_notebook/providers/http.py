@@ -16,6 +16,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from datetime import UTC
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -157,10 +158,12 @@ def connection_error(error: Exception, *, url: str, provider: str, fix: str = ""
 def body_chunks(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
     """The body of a response while it comes, its content encoding undone.
 
-    Where there is none to undo, past httpx2's decoder, which would be one generator more for each chunk.
+    Where there is none to undo, past httpx2's decoder and past ``aiter_raw``, which would be two generators
+    more for each chunk. Whoever has the response closes it.
     """
-    is_plain = response.headers.get("content-encoding", "identity").strip().lower() == "identity"
-    return response.aiter_raw() if is_plain else response.aiter_bytes()
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return response.aiter_bytes()
+    return cast("AsyncGenerator[bytes, None]", aiter(cast("httpx2.AsyncByteStream", response.stream)))
 
 
 def public_url(url: str) -> str:

@@ -25,18 +25,19 @@ class EventSplitter:
 
         An event that the stream's end cuts off is never given out, as the standard says.
         """
-        head, newline, tail = chunk.rpartition(b"\n")
-        if not newline:
-            self._line.append(chunk)
-            return []
+        lines = chunk.split(b"\n")
+        tail = lines.pop()
+        if lines and self._line:
+            lines[0] = b"".join((*self._line, lines[0]))
+            self._line.clear()
+        if tail:
+            self._line.append(tail)
         payloads: list[bytes] = []
-        for ended_line in b"".join((*self._line, head)).split(b"\n"):
+        for ended_line in lines:
             line = ended_line.removesuffix(b"\r")
-            if not line:
-                if self._data:
-                    payloads.append(b"\n".join(self._data))
-                    self._data.clear()
-            elif line.startswith(b"data:"):
+            if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
-        self._line = [tail]
+            elif not line and self._data:
+                payloads.append(b"\n".join(self._data))
+                self._data.clear()
         return payloads

@@ -102,21 +102,20 @@ class AnswerReader(ABC):
 
     def take(self, payloads: Iterable[bytes]) -> list[Event]:
         """The events of some payloads; what stops them is in ``error`` afterwards."""
-        for payload in payloads:
-            self.has_begun = True
-            if payload == _DONE:
-                self._is_done = True
-                break
-            try:
+        payload = b""
+        try:
+            for payload in payloads:
+                self.has_begun = True
+                if payload == _DONE:
+                    self._is_done = True
+                    break
                 self._take(_json(payload))
-            except FarmError as error:
-                self.error = error
-            except ValueError:
-                self.error = self.odd("a chunk that is not JSON", payload)
-            except (AttributeError, KeyError, TypeError):  # JSON, but not the protocol's: a proxy's, say
-                self.error = self.odd("a chunk of an unknown shape", payload)
-            if self.error is not None:
-                break
+        except FarmError as error:
+            self.error = error
+        except ValueError:
+            self.error = self.odd("a chunk that is not JSON", payload)
+        except (AttributeError, KeyError, TypeError):  # JSON, but not the protocol's: a proxy's, say
+            self.error = self.odd("a chunk of an unknown shape", payload)
         return self._taken()
 
     def take_body(self, content: bytes) -> list[Event]:
