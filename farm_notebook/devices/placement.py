@@ -105,16 +105,13 @@ def _candidates(devices: Sequence[DeviceStats], wanted: str) -> tuple[DeviceStat
 def _fewest(
     size_bytes: int, ranked: Sequence[DeviceStats], rooms: dict[str, int]
 ) -> tuple[DeviceStats, ...] | None:
-    """The first device if it fits; else as few GPUs as will do, in the order of their numbers."""
-    if size_bytes <= rooms[ranked[0].id]:
-        return (ranked[0],)
+    """The first so many that it fits into, in the order of their numbers; ``None`` where it does not fit."""
     total, several = 0, []
     for device in ranked:
-        if device.kind in ("cuda", "rocm"):
-            several.append(device)
-            total += rooms[device.id]
-            if size_bytes <= total:
-                return tuple(sorted(several, key=lambda each: _number(each.id)))
+        several.append(device)
+        total += rooms[device.id]
+        if size_bytes <= total:
+            return tuple(sorted(several, key=lambda each: _number(each.id)))
     return None
 
 

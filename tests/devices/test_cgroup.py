@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from farm_notebook.devices.cgroup import MemoryGroups, MemoryLimit, find_groups
@@ -83,7 +84,12 @@ def test_a_group_that_no_mount_shows_is_read_at_the_mounts_own_place(tmp_path: P
     machine = Machine(tmp_path, cgroup, "cgroup rw,memory /elsewhere /memory")
     machine.group("/memory", v1(2 * GIB, GIB))
     assert machine.limit() == MemoryLimit(2 * GIB, GIB)
-    (tmp_path / "proc" / "cgroup").write_text("4:memory:/elsewhere/../../up\n")
+
+
+def test_a_path_that_leads_out_of_the_mount_is_not_followed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "4:memory:/top/../outside\n", "cgroup rw,memory /top /memory")
+    machine.group("/memory", v1(2 * GIB, GIB))
+    machine.group("/outside", v1(MIB, MIB))
     assert machine.limit() == MemoryLimit(2 * GIB, GIB)
 
 
@@ -151,6 +157,15 @@ def test_the_cpu_has_what_its_container_leaves(tmp_path: Path) -> None:
     cpu = Host(MemoryGroups(machine.proc)).read(5)
     assert (cpu.total_bytes, cpu.free_bytes, cpu.used_bytes) == (64 * MIB, 24 * MIB, 40 * MIB)
     assert cpu.detail == "limited by its container"
+
+
+def test_a_container_may_not_have_what_the_machine_cannot_give(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "0::/\n", "cgroup2 rw / /")
+    limit = psutil.virtual_memory().total - 1
+    machine.group("/", v2(limit))
+    cpu = Host(MemoryGroups(machine.proc)).read(5)
+    assert cpu.total_bytes == limit
+    assert cpu.free_bytes < limit
 
 
 def test_a_limit_above_the_machines_own_memory_is_none_of_the_cpus(tmp_path: Path) -> None:

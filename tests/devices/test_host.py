@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
+from farm_notebook.devices import family as family_module
 from farm_notebook.devices import host as host_module
 from farm_notebook.devices.family import Family
 from farm_notebook.devices.host import Host
@@ -48,6 +50,27 @@ def test_children_and_theirs_are_ours_and_others_are_not() -> None:
 def test_a_family_sees_what_was_there_before_it() -> None:
     with child(WAITS) as process:
         assert process.pid in Family().pids()
+
+
+def test_each_stranger_is_looked_at_once_and_anew_when_its_number_is_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    me, looked_at = os.getpid(), []
+    there, parents = [me, 1_000_001], {1_000_001: 1}
+
+    def parent(pid: int) -> tuple[psutil.Process, int]:
+        looked_at.append(pid)
+        return psutil.Process(), parents[pid]
+
+    monkeypatch.setattr(psutil, "pids", lambda: there)
+    monkeypatch.setattr(family_module, "_parent", parent)
+    family = Family()
+    assert family.pids() == family.pids() == {me}
+    assert looked_at == [1_000_001]
+    there = [me]
+    family.pids()
+    there, parents = [me, 1_000_001], {1_000_001: me}
+    assert family.pids() == {me, 1_000_001}
 
 
 def test_the_memory_of_a_child_is_ours() -> None:

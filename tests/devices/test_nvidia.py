@@ -179,10 +179,12 @@ nvidia = Nvidia(clock=lambda: now)
 def look():
     return [[each.free_bytes >> 30, each.detail] for each in nvidia.read(())]
 told = [look()]
+now = 100.0
+look()
 os.environ["DOUBLE_FAIL_1"] = "15"
 told.append(look())
 del os.environ["DOUBLE_FAIL_1"]
-now = 31.0
+now = 131.0
 told.append(look())
 tell([told, pynvml.nvmlLib.double_times_opened()])
 """

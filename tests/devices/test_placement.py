@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Barrier, Thread
 
@@ -50,6 +51,14 @@ def test_a_model_that_is_too_large_for_one_is_spread_over_as_few_as_will_do() ->
     found = place(85, devices, spare_bytes=5)
     assert found.shares == (("cuda:0", 35), ("cuda:2", 50)), "filled in the order of their numbers"
     assert found.rooms == (("cuda:0", 35), ("cuda:2", 55))
+
+
+def test_a_model_may_fill_its_devices_to_the_last_byte() -> None:
+    devices = (device("cuda:0", 40), device("cuda:1", 30))
+    assert place(35, devices, spare_bytes=5).shares == (("cuda:0", 35),)
+    assert place(60, devices, spare_bytes=5).shares == (("cuda:0", 35), ("cuda:1", 25))
+    with pytest.raises(OutOfMemoryError):
+        place(61, devices, spare_bytes=5)
 
 
 def test_what_accelerate_is_given_are_the_rooms() -> None:
@@ -170,6 +179,31 @@ def test_a_reservation_shrinks_by_what_has_arrived_and_never_grows() -> None:
             assert ledger.reserved("cuda:0") == reservation.outstanding_bytes == outstanding
         assert ledger.reserved("cuda:1") == 7
     assert ledger.reserved("cuda:1") == 0
+
+
+def test_what_has_arrived_of_a_spread_model_fills_its_devices_in_turn() -> None:
+    ledger = Ledger()
+    devices = (device("cuda:0", 40), device("cuda:1", 30))
+    with ledger.book(lambda reserved: place(60, devices, reserved=reserved, spare_bytes=0)) as booking:
+        for arrived, outstanding in ((0, (40, 20)), (30, (10, 20)), (50, (0, 10)), (99, (0, 0))):
+            booking.placed(arrived)
+            assert (ledger.reserved("cuda:0"), ledger.reserved("cuda:1")) == outstanding
+    assert (ledger.reserved("cuda:0"), ledger.reserved("cuda:1")) == (0, 0)
+
+
+def test_nobody_reserves_while_another_chooses() -> None:
+    ledger = Ledger()
+    other = Thread(target=ledger.reserve, args=("cpu", 400))
+
+    def choose(reserved: Callable[[str], int]) -> Placement:
+        other.start()
+        other.join(0.05)
+        assert other.is_alive(), "it waits"
+        return place(300, (CPU,), reserved=reserved, spare_bytes=0)
+
+    ledger.book(choose)
+    other.join()
+    assert ledger.reserved("cpu") == 700, "a plain reservation is not refused: it tells what will be taken"
 
 
 def test_a_load_that_fails_gives_back_what_it_reserved_once() -> None:
