@@ -57,14 +57,19 @@ def holders_of(objects: Iterable[object], namespaces: Sequence[Namespace]) -> tu
 
 
 class _Node:
-    """An object, one below it through which it leads to what should be gone, and through how many it does."""
+    """An object, one below it through which it leads to what should be gone, and through how many it does.
 
-    __slots__ = ("below", "value", "ways")
+    ``is_farms`` where it is of this package, or a dict of such an object's attributes.
+    """
+
+    __slots__ = ("below", "is_farms", "value", "ways")
 
     def __init__(self, value: object, below: _Node | None = None, ways: int = 0) -> None:
         self.value = value
         self.below = below
         self.ways = ways
+        is_inside = below is not None and below.is_farms and type(value) is dict
+        self.is_farms: bool = is_inside or (is_own(value) and not is_lease(value))
 
     def chain(self) -> list[object]:
         node: _Node | None = self
@@ -137,7 +142,7 @@ class _Search:
                 self._note_entries(value, level)
             elif found not in self._seen and found != id(values) and type(value) not in (_Node, *_WEAK):
                 below = [level[each] for each in map(id, gc.get_referents(value)) if each in level]
-                if not below or len(above) >= WIDEST_LEVEL or not _may_hold(value, below[0].value):
+                if not below or len(above) >= WIDEST_LEVEL or not _may_hold(value, below[0]):
                     continue
                 self._seen.add(found)
                 # The collector walks through lists and tuples from their ends.
@@ -155,7 +160,7 @@ class _Search:
             return
         for key, value in list(dict.items(entries)):
             node = level.get(id(value))
-            if node is None or is_a(value, types.ModuleType) or (is_own(value) and not is_lease(value)):
+            if node is None or node.is_farms or is_a(value, types.ModuleType):
                 continue
             root = namespace.name(key, value) if namespace else Root(f"{module}.{key}", "global")
             if root is not None:
@@ -167,8 +172,9 @@ class _Search:
         if is_lease(value):
             self._leases.append(node)
             return False
-        if is_own(value):
-            self._own.setdefault(type_name(value))
+        if node.is_farms:
+            if is_own(value):
+                self._own.setdefault(type_name(value))
             return False
         root = root_of(value, self._variable)
         if root is not None:
@@ -207,9 +213,9 @@ class _Search:
         return Holder(path, "unknown", RESTART, holds)
 
 
-def _may_hold(value: object, below: object) -> bool:
+def _may_hold(value: object, below: _Node) -> bool:
     """From the package's own objects only its own are climbed to: a farm does not hold what it has let go."""
-    return not is_own(below) or is_lease(below) or (is_own(value) and code_of(value) is None)
+    return not below.is_farms or type(value) is dict or (is_own(value) and code_of(value) is None)
 
 
 def _steps(chain: Sequence[object]) -> list[str]:

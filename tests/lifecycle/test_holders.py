@@ -369,11 +369,15 @@ def leased() -> tuple[LeasedModel, weakref.ref[Model]]:
 
 def test_a_lease_is_told_with_the_variable_that_holds_it() -> None:
     lease, left = leased()
-    names = {"m": lease}
+    names: dict[str, Any] = {"m": lease}
     del lease
     (holder,) = found(names, left)
     assert (holder.path, holder.kind) == ("m", "lease")
     assert "farm.models.lease" in holder.advice
+    vars(names["m"])  # from now on its attributes stand in a dict of their own
+    names["farm"] = {"loaded": names["m"]._held}
+    assert found(names, left) == (holder,)
+    del names["farm"]
     names["m"].give_back()
     assert left() is None
 
