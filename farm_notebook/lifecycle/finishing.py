@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["finish"]
+__all__ = ["finish", "tried"]
 
 T = TypeVar("T")
 
@@ -24,8 +24,20 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # it is told nowhere else, and must not be logged as forgotten
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # it is told nowhere else, and must not be logged as forgotten
+    try:
         raise cancelled
-    return task.result()
+    finally:
+        del cancelled  # its traceback leads here: whatever the callers hold would stay with it
+
+
+async def tried(work: Coroutine[Any, Any, object]) -> list[Exception]:
+    """Await work, and tell what it raised."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - whoever asks decides
+        return [error]
+    return []

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from farm_notebook.lifecycle.finishing import finish
 from farm_notebook.types import LoadProgress, LoadStage
 
 __all__ = ["Job", "JobStoppedError", "Tell"]
@@ -28,7 +29,8 @@ class Job(Generic[T]):
     """
 
     def __init__(self, work: Callable[[Tell], Coroutine[Any, Any, T]]) -> None:
-        self._furthest: dict[LoadStage, LoadProgress] = {}  # in the order of the stages
+        self._first: dict[LoadStage, LoadProgress] = {}  # in the order of the stages
+        self._furthest: dict[LoadStage, LoadProgress] = {}
         self._waiting = 0
         self.task = asyncio.create_task(work(self._tell))
         self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody need look
@@ -40,8 +42,10 @@ class Job(Generic[T]):
     async def follow(self) -> AsyncGenerator[LoadProgress, None]:
         """Wait for its end, which may be an error of its own; the result is in ``task``.
 
+        The last to leave before that stops it, and has left when it has let go.
+
         Yields:
-            How far each stage is; the end of each, however soon the next one began.
+            Where each stage begins, how far it is, and its end, however soon the next one began.
 
         Raises:
             JobStoppedError: It was cancelled, and not by this caller.
@@ -49,22 +53,35 @@ class Job(Generic[T]):
         self._waiting += 1
         try:
             shown: dict[LoadStage, LoadProgress] = {}
-            while not self.task.done():
-                await asyncio.wait([self.task], timeout=POLL_S)
-                for stage, progress in tuple(self._furthest.items()):
-                    if shown.get(stage) != progress:
-                        shown[stage] = progress
-                        yield progress
+            is_done = False
+            while not is_done:
+                if not self.task.done():
+                    await asyncio.wait([self.task], timeout=POLL_S)
+                is_done = self.task.done()  # before the look: what is told until then is in it
+                for stage, furthest in self._furthest.copy().items():
+                    first = self._first[stage]
+                    if stage not in shown and first != furthest:
+                        yield first  # which may tell more than how far it is
+                    if shown.get(stage) != furthest:
+                        shown[stage] = furthest
+                        yield furthest
             if self.task.cancelled():
                 raise JobStoppedError
             self.task.result()  # which raises what it did
         finally:
             self._waiting -= 1
-            if not self._waiting:
+            if not self._waiting and not self.task.done():
                 self.stop()
+                await finish(_ended(self.task))
 
     def _tell(self, progress: LoadProgress) -> None:
         """What is told never goes back within a stage: several files may arrive at once."""
+        self._first.setdefault(progress.stage, progress)
         last = self._furthest.get(progress.stage)
         if last is None or last.completed_bytes < progress.completed_bytes:
             self._furthest[progress.stage] = progress
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    """It is over, however that was."""
+    await asyncio.wait([task])

@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 
 class Loader(Protocol[K, T]):
-    """Brings models into memory, moves them, and gives them up. Everything runs on the farm's loop."""
+    """Brings models into memory, moves them, and gives them up. Everything runs on the farm's loop.
+
+    Nothing is called for a value while another call for it is under way.
+    """
 
     def ref(self, key: K) -> ModelRef:
         """The name that a user gave a model."""
@@ -33,6 +36,8 @@ class Loader(Protocol[K, T]):
     async def load(self, key: K, base: T | None, options: LoadOptions, tell: Tell) -> T:
         """Bring one into memory, and see that it works; cancelling stops it, and leaves nothing of it.
 
+        Its variables are cleared where it fails, so that the error's traceback keeps no part of a model.
+
         Args:
             key: Which one.
             base: What it stands on, and shares the memory of.
@@ -46,7 +51,7 @@ class Loader(Protocol[K, T]):
         ...
 
     async def interrupt(self, value: T) -> None:
-        """End what it is answering with an error for whoever asked; it stays loaded."""
+        """End what it is answering with an error for whoever asked; it stays loaded, and answers others."""
         ...
 
     async def close(self, value: T) -> None:
@@ -58,7 +63,7 @@ class Loader(Protocol[K, T]):
         ...
 
     async def unpark(self, value: T) -> None:
-        """Move it back, the same to the bit.
+        """Move it back, the same to the bit; nothing where it is not parked. A cancel leaves it parked.
 
         Raises:
             OutOfMemoryError: It does not fit any more; it stays in host memory.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-
-import psutil
+from dataclasses import dataclass, replace
 
 from farm_notebook.config import ModelsConfig
 from farm_notebook.devices import Booking, device_stats, ledger, place
@@ -18,6 +17,7 @@ from farm_notebook.types import DeviceStats, ModelRef
 __all__ = ["Berth", "Idle", "Room"]
 
 HOST = "cpu"
+HOST_PART = 4  # of host memory, one part in so many may hold what was set aside
 SHOWN_MODELS = 3
 
 
@@ -30,7 +30,7 @@ class Idle:
         facts: Its size, and where it is.
         idle_s: Seconds since someone worked on it.
         is_aside: It is in host memory only.
-        give_up: Does it; whether it was still there.
+        give_up: Does it, if that can still be done at once; whether it could.
     """
 
     ref: ModelRef
@@ -84,9 +84,15 @@ class Room:
         self._idle: list[Callable[[], list[Idle]]] = []
         self._turn = asyncio.Lock()
 
-    def add(self, idle: Callable[[], list[Idle]]) -> None:
-        """Count with the models of one more shelf."""
+    def add(self, idle: Callable[[], list[Idle]]) -> Callable[[], None]:
+        """Count with the models of one more shelf; what is returned ends that."""
         self._idle.append(idle)
+
+        def forget() -> None:
+            if idle in self._idle:
+                self._idle.remove(idle)
+
+        return forget
 
     @asynccontextmanager
     async def berth(self, ref: ModelRef, size_bytes: int, *, wanted: str = "auto") -> AsyncIterator[Berth]:
@@ -109,23 +115,26 @@ class Room:
             berth.booking.release()
 
     async def trim(self) -> None:
-        """Give up what was set aside beyond its bound, the longest idle first."""
+        """Give up what was set aside beyond its bound, the longest idle first, but nothing that is pinned."""
+        aside = sorted((idle for idle in self._all() if idle.is_aside), key=lambda idle: -idle.idle_s)
+        taken = sum(_size(idle) for idle in aside)
+        bound = self._bound()
+        for idle in aside:
+            if taken > bound and not self._is_pinned(idle.ref) and await idle.give_up():
+                taken -= _size(idle)
+
+    def _bound(self) -> int:
         bound = self._settings().warm_bytes
         if bound is None:
-            bound = psutil.virtual_memory().total // 4
-        aside = sorted((idle for idle in self._all() if idle.is_aside), key=lambda idle: idle.idle_s)
-        taken = 0
-        for idle in aside:
-            taken += idle.facts.size_bytes or 0
-            if taken > bound:
-                await idle.give_up()
+            bound = sum(device.total_bytes for device in self._stats() if device.kind == HOST) // HOST_PART
+        return bound
 
     async def _found(self, ref: ModelRef, size_bytes: int, wanted: str) -> Berth:
         while True:
             try:
                 return self._take(size_bytes, wanted)
             except OutOfMemoryError as error:
-                if not await self._make_some(wanted):
+                if not await self._make_some(size_bytes, wanted):
                     raise self._refusal(ref, error, wanted) from None
 
     def _take(self, size_bytes: int, wanted: str) -> Berth:
@@ -133,19 +142,35 @@ class Room:
         booking = ledger.book(lambda reserved: place(size_bytes, stats, wanted=wanted, reserved=reserved))
         return Berth(booking, sum(room for _, room in booking.placement.rooms))
 
-    async def _make_some(self, wanted: str) -> bool:
+    async def _make_some(self, size_bytes: int, wanted: str) -> bool:
         """Give up one model; what is aside goes first, since it is kept only in case."""
         candidates = [idle for idle in self._evictable(wanted) if idle.is_aside or self._settings().evict]
+        if not self._would_help(candidates, size_bytes, wanted):
+            return False
         candidates.sort(key=lambda idle: (not idle.is_aside, -idle.idle_s))
         for idle in candidates:
             if await idle.give_up():
                 return True
         return False
 
+    def _would_help(self, candidates: Sequence[Idle], size_bytes: int, wanted: str) -> bool:
+        """Whether there would be enough without them: else nobody is given up for nothing."""
+        if any(idle.facts.size_bytes is None for idle in candidates):
+            return True  # who knows
+        freed = Counter[str]()
+        for idle in candidates:
+            for device in idle.devices:  # how it is spread over several is not known
+                freed[device] += _size(idle)
+        stats = [replace(each, free_bytes=each.free_bytes + freed[each.id]) for each in self._stats()]
+        try:
+            place(size_bytes, stats, wanted=wanted, reserved=ledger.reserved)
+        except OutOfMemoryError:
+            return False
+        return True
+
     def _evictable(self, wanted: str) -> list[Idle]:
         """Those that take memory where it is wanted."""
-        stats = self._stats()
-        accelerators = {device.id for device in stats if device.kind != HOST}
+        accelerators = {device.id for device in self._stats() if device.kind != HOST and device.total_bytes}
         where = accelerators or {HOST} if wanted == "auto" else {wanted}
         return [
             idle
@@ -163,10 +188,14 @@ class Room:
         from rich.filesize import decimal
 
         could = sorted(self._evictable(wanted), key=lambda idle: -idle.idle_s)
-        named = [f"{idle.ref} ({decimal(idle.facts.size_bytes or 0)})" for idle in could[:SHOWN_MODELS]]
+        named = [f"{idle.ref} ({decimal(_size(idle))})" for idle in could[:SHOWN_MODELS]]
         more = f" and {len(could) - SHOWN_MODELS} more" if len(could) > SHOWN_MODELS else ""
         hint = (
             f" Idle now: {', '.join(named)}{more}; `%farm unload` gives one up, and with models.evict=true "
             "that happens by itself."
         )
         return OutOfMemoryError(f"{ref} does not fit. {error}{hint if named else ''}", provider=ref.provider)
+
+
+def _size(idle: Idle) -> int:
+    return idle.facts.size_bytes or 0

@@ -1,19 +1,23 @@
-"""A model's place on the shelf: what is in it now, and what is being done to it."""
+"""The places on a shelf: what is in each now, and what is being done to it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from farm_notebook.lifecycle.job import Job
-from farm_notebook.lifecycle.states import StateMachine
+from farm_notebook.lifecycle.loader import Loader
+from farm_notebook.lifecycle.states import Journal, StateMachine
 from farm_notebook.lifecycle.version import Version
 from farm_notebook.types import LoadOptions, ModelStatus
 
-__all__ = ["Slot"]
+__all__ = ["Slot", "Slots"]
 
 K = TypeVar("K")
 T = TypeVar("T")
+
+HOST = ("cpu",)
 
 
 class Slot(Generic[K, T]):
@@ -30,36 +34,68 @@ class Slot(Generic[K, T]):
         self.lock = asyncio.Lock()  # whoever loads, replaces or gives up what is in it has this
         self.version: Version[T] | None = None  # who answers now
         self.aside: Version[T] | None = None  # set aside in host memory
+        self.generations: list[Version[T]] = []  # all that are in memory, oldest first
         self.job: Job[None] | None = None  # the load under way
-        self.options = LoadOptions()
+        self.options = LoadOptions()  # of what is in it
+        self.is_restarting = False  # its process died, and may die again at once
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has anything of what is in it, waits for it or does anything to it."""
+        held = self.held
+        return held is not None and held.is_idle and self.job is None and not self.lock.locked()
 
     @property
     def held(self) -> Version[T] | None:
-        """What takes memory."""
+        """What takes memory, and is not on its way out."""
         return self.version or self.aside
 
     def status(self, *, is_pinned: bool, is_watched: bool) -> ModelStatus:
-        """What can be told of it."""
-        held = self.held
-        status = ModelStatus(
+        """What can be told of it; of one on its way out too."""
+        shown = self.held or next(reversed(self.generations), None)
+        facts = shown.facts if shown is not None else None
+        return ModelStatus(
             self.machine.ref,
             self.machine.state,
+            generation=facts.generation if facts else None,
+            size_bytes=facts.size_bytes if facts else None,
+            devices=() if facts is None else HOST if shown is self.aside else facts.devices,
+            users=shown.users if shown else 0,
+            leases=shown.leases if shown else 0,
+            idle_s=shown.idle_s if shown else None,
             is_pinned=is_pinned,
             is_watched=is_watched,
             detail=self.machine.detail,
         )
-        if held is None:
-            return status
-        return ModelStatus(
-            self.machine.ref,
-            self.machine.state,
-            held.facts.generation,
-            held.facts.size_bytes,
-            held.facts.devices if self.version else ("cpu",),
-            held.users,
-            held.leases,
-            held.idle_s,
-            is_pinned,
-            is_watched,
-            self.machine.detail,
-        )
+
+
+class Slots(Generic[K, T]):
+    """One for each model that was ever asked for.
+
+    Args:
+        loader: Knows the models.
+        journal: Where their lives are told.
+    """
+
+    def __init__(self, loader: Loader[K, T], journal: Journal) -> None:
+        self._loader = loader
+        self._journal = journal
+        self._slots: dict[K, Slot[K, T]] = {}
+
+    def __iter__(self) -> Iterator[Slot[K, T]]:
+        return iter(tuple(self._slots.values()))
+
+    def at(self, key: K) -> Slot[K, T]:
+        """The one of a model."""
+        if key not in self._slots:
+            self._slots[key] = Slot(key, StateMachine(self._loader.ref(key), self._journal))
+        return self._slots[key]
+
+    def base(self, slot: Slot[K, T]) -> Slot[K, T] | None:
+        """The one of what a model stands on."""
+        base = self._loader.base(slot.key)
+        return None if base is None else self.at(base)
+
+    def dependents(self, slot: Slot[K, T]) -> list[Slot[K, T]]:
+        """Those of what stands on a model if it is in memory, or will when it is."""
+        return [each for each in self if self.base(each) is slot]

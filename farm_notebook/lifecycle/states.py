@@ -18,10 +18,10 @@ TRANSITIONS: Mapping[ModelState, frozenset[ModelState]] = {
     "absent": frozenset({"loading"}),
     "loading": frozenset({"ready", "aside", "absent", "failed"}),  # back to where it was when it is stopped
     "ready": frozenset({"reloading", "draining", "failed"}),
-    "reloading": frozenset({"ready", "failed"}),
+    "reloading": frozenset({"ready", "aside", "failed"}),  # aside where the old one does not fit any more
     "draining": frozenset({"ready", "unloading", "failed"}),  # ready again when whoever asked for it left
     "aside": frozenset({"loading", "unloading"}),
-    "unloading": frozenset({"absent", "aside"}),
+    "unloading": frozenset({"absent", "aside", "ready", "failed"}),  # where it cannot be moved
     "failed": frozenset({"loading", "absent"}),
 }
 """Where each state can lead."""
@@ -46,7 +46,12 @@ class Journal:
     def listen(self, listener: Callable[[ModelEvent], object]) -> Callable[[], None]:
         """Have each further event told, on the farm's loop; what is returned ends that."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+        def forget() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return forget
 
     def add(
         self,

@@ -1,12 +1,12 @@
-"""One generation of a model in memory, and who works on it."""
+"""One generation of a model in memory, who works on it, and what stands on it."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -42,28 +42,48 @@ class Version(Generic[T]):
     Args:
         value: What the provider made of it.
         facts: Of it.
+        base: The generation it stands on, as an adapter does, until it is closed.
+        clock: Seconds that never go back.
     """
 
-    def __init__(self, value: T, facts: Facts) -> None:
+    def __init__(
+        self,
+        value: T,
+        facts: Facts,
+        base: Version[T] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.value = value
         self.facts = facts
+        self.base = base
         self.users = 0
         self.leases = 0
+        self.carried = 0
         self.served = 0
         self.is_restart = False  # it was started again after its process had died
-        self.idle = asyncio.Event()
+        self.is_dead = False  # its process is gone
+        self.is_closed = False
+        self.lock = asyncio.Lock()  # what is done to its value is done one after the other
+        self.idle = asyncio.Event()  # nobody works on it
         self.idle.set()
-        self._idle_since = time.monotonic()
+        self.bare = asyncio.Event()  # nothing stands on it
+        self.bare.set()
+        self._clock = clock
+        self._idle_since = clock()
+        self._standing = ExitStack()
+        if base is not None:
+            self._standing.enter_context(base.carrying())
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody has anything of it."""
-        return not self.users and not self.leases
+        return not self.users and not self.leases and not self.carried
 
     @property
     def idle_s(self) -> float | None:
-        """Seconds since someone last worked on it; ``None`` while someone does."""
-        return time.monotonic() - self._idle_since if self.is_idle else None
+        """Seconds since someone last worked on it, or on what stands on it; ``None`` while someone does."""
+        return self._clock() - self._idle_since if not self.users and not self.leases else None
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -75,16 +95,48 @@ class Version(Generic[T]):
             self.served += 1
         finally:
             self.users -= 1
-            self._idle_since = time.monotonic()
+            self._touch()
             if not self.users:
                 self.idle.set()
 
     @contextmanager
     def leased(self) -> Iterator[None]:
-        """The user has the weights in hand inside: they may be given up here, but not moved."""
-        self.leases += 1
+        """The user has the weights in hand inside, and its base's with them: they may be given up here, but
+        not moved.
+        """
+        with ExitStack() as stack:
+            if self.base is not None:
+                stack.enter_context(self.base.leased())
+            self.leases += 1
+            try:
+                yield
+            finally:
+                self.leases -= 1
+                self._touch()
+
+    @contextmanager
+    def carrying(self) -> Iterator[None]:
+        """Something stands on it inside, or is about to; it is not closed meanwhile."""
+        self.carried += 1
+        self.bare.clear()
         try:
             yield
         finally:
-            self.leases -= 1
-            self._idle_since = time.monotonic()
+            self.carried -= 1
+            if not self.carried:
+                self.bare.set()
+
+    def dismiss(self) -> None:
+        """Have nobody wait for those who work on it: it is about to go whatever they do."""
+        self.idle.set()
+        self.bare.set()
+
+    def close(self) -> None:
+        """It is gone; what it stood on may go too."""
+        self.is_closed = True
+        self._standing.close()
+
+    def _touch(self) -> None:
+        self._idle_since = self._clock()
+        if self.base is not None:
+            self.base._touch()

@@ -51,12 +51,15 @@ class Watcher:
         self._clock = clock
         self._sleep = sleep
         self._tasks: dict[ModelRef, asyncio.Task[None]] = {}
+        self._running = set[asyncio.Task[None]]()  # also those that were told to stop, and have not yet
 
     def watch(self, ref: ModelRef) -> bool:
         """Look at a model from now on; whether it was not looked at before."""
         if ref in self._tasks and not self._tasks[ref].done():
             return False
-        self._tasks[ref] = asyncio.create_task(self._keep_looking(ref))
+        self._tasks[ref] = task = asyncio.create_task(self._keep_looking(ref))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         return True
 
     def unwatch(self, ref: ModelRef) -> bool:
@@ -66,30 +69,47 @@ class Watcher:
 
     async def aclose(self) -> None:
         """Look at nothing any more."""
-        tasks = list(self._tasks.values())
         self._tasks.clear()
-        for task in tasks:
+        running = tuple(self._running)
+        for task in running:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if running:
+            await asyncio.wait(running)
 
     async def _keep_looking(self, ref: ModelRef) -> None:
         refused: str | None = None  # files that could not be loaded, and are not tried again
         while True:
             await self._sleep(self._settings().watch_interval_s)
+            if (now := await self._change(ref, refused)) is None:
+                continue
+            refused = now
             try:
-                now = await self._look(ref)
-                known = await self._loaded(ref)
-                if now is None or known is None or now in (known, refused):
-                    continue
-                if not await self._is_settled(ref, now):
-                    continue
-                refused = now
                 await self._reload(ref)
+                refused = None
             except FarmError as error:  # the model that is there goes on, and its journal says why
                 _log.warning("%s was not loaded anew: %s", ref, error)
-            except OSError as error:  # its folder is away for a moment
-                _log.debug("%s cannot be looked at: %s", ref, error)
+            except Exception:  # noqa: BLE001 - whatever it is, the looking goes on
+                _log.exception("%s was not loaded anew", ref)
+
+    async def _change(self, ref: ModelRef, refused: str | None) -> str | None:
+        """What tells the new files of a model, when they are whole and nobody writes them any more."""
+        try:
+            now = await self._look(ref)
+            if now is None or now == refused or not await self._is_news(ref, now):
+                return None
+            is_settled = await self._is_settled(ref, now)
+            return (
+                now if is_settled and await self._is_news(ref, now) else None
+            )  # who loads by hand is sooner
+        except (FarmError, OSError) as error:  # its folder is away for a moment
+            _log.debug("%s cannot be looked at: %s", ref, error)
+        except Exception:  # noqa: BLE001 - whatever it is, the looking goes on
+            _log.exception("%s cannot be looked at", ref)
+        return None
+
+    async def _is_news(self, ref: ModelRef, now: str) -> bool:
+        """Whether a model is in memory, and of other files."""
+        return await self._loaded(ref) not in (None, now)
 
     async def _is_settled(self, ref: ModelRef, now: str) -> bool:
         """Whether the files stay the same for a while; a saver that is at work is given time."""
