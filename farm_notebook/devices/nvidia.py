@@ -199,13 +199,19 @@ def _torch_order() -> tuple[str, ...] | None:
     """The uuids of torch's devices, without their prefix."""
     if (cuda := _torch_cuda()) is None:
         return None
-    found = [getattr(cuda.get_device_properties(number), "uuid", "") for number in range(cuda.device_count())]
-    return tuple(str(uuid) for uuid in found)
+    try:
+        about = [cuda.get_device_properties(number) for number in range(cuda.device_count())]
+    except RuntimeError:  # a kernel that failed leaves torch so until the process ends
+        return None
+    return tuple(str(getattr(each, "uuid", "")) for each in about)
 
 
 def _reserved_by_torch(number: int) -> int | None:
     cuda = _torch_cuda()
-    return None if cuda is None else int(cuda.memory_reserved(number))
+    try:
+        return None if cuda is None else int(cuda.memory_reserved(number))
+    except RuntimeError:
+        return None
 
 
 def _sees_all_processes() -> bool:

@@ -123,6 +123,21 @@ tell([before, [each.free_bytes >> 30 for each in gpus()]])
     assert ask_nvml(program, DOUBLE_USED_0=1024, DOUBLE_USED_1=30 * 1024) == [[79, 50], [50, 79]]
 
 
+def test_a_torch_that_has_failed_keeps_no_gpu_from_being_read(ask_nvml: Ask) -> None:
+    program = """
+import types
+from farm_notebook.devices import nvidia
+def fail(number):
+    raise RuntimeError("CUDA error: device-side assert triggered")
+cuda = types.SimpleNamespace(is_initialized=lambda: True, device_count=lambda: 2)
+cuda.get_device_properties = cuda.memory_reserved = fail
+sys.modules["torch"] = types.SimpleNamespace(cuda=cuda)
+nvidia.FIRST_PID_NAMESPACE = "another"
+tell([[each.id, each.ours_bytes] for each in gpus()])
+"""
+    assert ask_nvml(program) == [["cuda:0", None], ["cuda:1", None]]
+
+
 def test_gpus_that_differ_may_be_numbered_otherwise_which_is_told(ask_nvml: Ask) -> None:
     program = "gpus(); tell(device_problems())"
     (problem,) = ask_nvml(program, DOUBLE_NAME_1="NVIDIA T4")
