@@ -109,18 +109,23 @@ class _ChatReader(AnswerReader):
     def _take_choice(self, choice: Mapping[str, Any], delta: Mapping[str, Any] | None) -> None:
         """Read what one choice adds. The hot path: once for each token."""
         if delta:
-            if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
-                self._add(ReasoningDelta, reasoning)
-            if text := delta.get("content"):
+            text = delta.get("content")
+            if text is None or len(delta) > 1:  # nearly all have text, and nothing else
+                self._take_others(delta)
+            if text:
                 self._add(TextDelta, text)
-            for piece in delta.get("tool_calls") or ():
-                self._take_call(piece)
-            if refusal := delta.get("refusal"):
-                self._refuse(refusal)
         elif text := choice.get("text"):  # of a completion
             self._add(TextDelta, text)
         if word := choice.get("finish_reason"):
             self._reason = _finish_reason(word)
+
+    def _take_others(self, delta: Mapping[str, Any]) -> None:
+        if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+            self._add(ReasoningDelta, reasoning)
+        for piece in delta.get("tool_calls") or ():
+            self._take_call(piece)
+        if refusal := delta.get("refusal"):
+            self._refuse(refusal)
 
     def _take_call(self, piece: Mapping[str, Any]) -> None:
         index = piece.get("index", 0)
