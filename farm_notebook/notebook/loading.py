@@ -17,6 +17,7 @@ __all__ = ["LoadSteps", "follow"]
 
 STEADY_S = 1.0  # until a speed is worth showing
 
+_UNITS = (("GB", 1e9, 1), ("MB", 1e6, 0), ("kB", 1e3, 0))  # and how many digits behind the point
 _STAGES = {"fetch": "Fetching", "verify": "Verifying", "load": "Loading"}
 
 
@@ -108,9 +109,8 @@ def _share(step: LoadProgress) -> str:
     done, total = step.completed_bytes, step.total_bytes
     if not total:
         return _bytes(done)
-    unit, size, digits = (
-        ("GB", 1e9, 1) if total >= 1e9 else ("MB", 1e6, 0)
-    )  # one for both, so that it is still
+    # One unit for both, so that the line does not move.
+    unit, size, digits = next((each for each in _UNITS if total >= each[1]), _UNITS[-1])
     return f"{done / size:.{digits}f} of {total / size:.{digits}f} {unit} ({done / total:.0%})"
 
 

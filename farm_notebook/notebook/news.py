@@ -51,13 +51,13 @@ def _sentence(event: ModelEvent) -> str:
     from farm_notebook.notebook.statuses import clock_time  # not needed to load the extension
 
     at = clock_time(event.at)
-    generation = f"generation {event.generation}"
     match event.before, event.state:
         case "reloading", "ready" if not event.detail:
-            return f"{event.ref} was loaded anew at {at} ({generation})"
+            return f"{event.ref} was loaded anew at {at} (generation {event.generation})."
         case "reloading", _:
-            goes_on = f"; {generation} goes on" if event.state == "ready" else ""
-            return f"{event.ref} at {at}: {event.detail}{goes_on}"
+            why = event.detail.removeprefix("not reloaded: ").rstrip(".")
+            goes_on = f"; generation {event.generation} goes on" if event.state == "ready" else ""
+            return f"{event.ref} was not loaded anew at {at}: {why}{goes_on}."
         case "ready", "failed":
-            return f"{event.ref} at {at}: {event.detail}"
+            return f"{event.ref} failed at {at}: {event.detail}"
     return ""

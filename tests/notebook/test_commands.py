@@ -61,6 +61,11 @@ ERRORS: list[tuple[str, type[FarmError], str]] = [
     ("load", InvalidRequestError, "required: MODEL"),
     ("load scripted:nothing", ModelNotFoundError, "'nothing'"),
     ("unload scripted:nothing", ModelNotFoundError, "'nothing'"),
+    ("unload", InvalidRequestError, "required: MODEL|all"),
+    ("load scripted:echo --dvice cpu", InvalidRequestError, "Did you mean --device?"),
+    ("loaded --events x", InvalidRequestError, "'x'"),
+    ("swap scripted:echo", InvalidRequestError, "required: COMING"),
+    ("unwatch", InvalidRequestError, "required: MODEL|all"),
     ("model ''", InvalidRequestError, "empty"),
 ]
 

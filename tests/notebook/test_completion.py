@@ -67,6 +67,16 @@ def completed(known: KnownModels, cell: str) -> list[str]:
         ("%farm load ollama:", ["ollama:llama3.2:1b", "ollama:qwen3"]),
         ("%farm load ollama:llama3.2:", ["ollama:llama3.2:1b"]),
         ("%farm unload qw", ["ollama:qwen3"]),
+        ("%farm unload al", ["all"]),
+        ("%farm unwatch al", ["all"]),
+        ("%farm reload ollama:q", ["ollama:qwen3"]),
+        ("%farm watch ollama:q", ["ollama:qwen3"]),
+        ("%farm swap ollama:q", ["ollama:qwen3"]),
+        ("%farm swap ollama:qwen3 fa", ["fast"]),
+        ("%farm swap ollama:qwen3 fast ", []),
+        ("%farm load fast --dtype b", ["bfloat16"]),
+        ("%farm load fast --p", ["--pin"]),
+        ("%farm loaded --", ["--events", "--help"]),
         ("%farm model fa", ["fast"]),
         ("%farm route fa", ["fast"]),
         ("%farm history -m fa", ["fast"]),
@@ -105,6 +115,13 @@ def test_every_subcommand_is_offered(known: KnownModels) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_subcommand_can_be_completed_further(known: KnownModels, name: str) -> None:
     assert "--help" in completed(known, f"%farm {name} -")
+
+
+def test_devices_are_offered_where_a_model_may_be_put(known: KnownModels) -> None:
+    offered_devices = completed(known, "%farm load fast --device ")
+    assert offered_devices[0] == "auto"
+    assert "cpu" in offered_devices
+    assert completed(known, "%farm load fast --device=cp") == ["--device=cpu"]
 
 
 def test_models_of_the_settings_come_first(known: KnownModels) -> None:

@@ -56,7 +56,7 @@ def test_a_load_ends_as_one_line(kernel: Kernel) -> None:
     cell = kernel.run("%farm load loading:short")
     (output,) = cell.outputs
     assert output["data"]["text/plain"].startswith("loading:short is loaded (")
-    assert cell.has_painted("Fetching the model … 0 of 10000 MB")
+    assert cell.has_painted("Fetching loading:short … 0.0 of 10.0 GB")
 
 
 def test_an_interrupted_load_ends_the_cell_with_one_line(kernel: Kernel) -> None:

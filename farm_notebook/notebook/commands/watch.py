@@ -26,7 +26,7 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[ModelStatus] |
         return Table(STATUS_COLUMNS, tuple(map(status_row, found)), found, note)
     ref = session.ref(arguments.model)
     is_new = models.watch(str(ref))
-    once = "" if session.status(ref) else "once it is loaded, "
+    once = "" if session.status(ref) else "once loaded, "
     when = f"{once}it is loaded anew whenever its files, or its version on a server, change"
     print(f"{ref} is watched{'' if is_new else ' already'}: {when}.")
     return None
