@@ -191,19 +191,23 @@ def test_what_has_arrived_of_a_spread_model_fills_its_devices_in_turn() -> None:
     assert (ledger.reserved("cuda:0"), ledger.reserved("cuda:1")) == (0, 0)
 
 
-def test_nobody_reserves_while_another_chooses() -> None:
+def test_nobody_reserves_or_reports_while_another_chooses() -> None:
     ledger = Ledger()
-    other = Thread(target=ledger.reserve, args=("cpu", 400))
+    first = ledger.reserve("cpu", 100)
+    others = [Thread(target=ledger.reserve, args=("cpu", 40)), Thread(target=first.placed, args=(70,))]
 
     def choose(reserved: Callable[[str], int]) -> Placement:
-        other.start()
-        other.join(0.05)
-        assert other.is_alive(), "it waits"
+        for each in others:
+            each.start()
+            each.join(0.05)
+            assert each.is_alive(), "it waits"
+        assert reserved("cpu") == 100
         return place(300, (CPU,), reserved=reserved, spare_bytes=0)
 
     ledger.book(choose)
-    other.join()
-    assert ledger.reserved("cpu") == 700, "a plain reservation is not refused: it tells what will be taken"
+    for each in others:
+        each.join()
+    assert ledger.reserved("cpu") == 30 + 40 + 300
 
 
 def test_a_load_that_fails_gives_back_what_it_reserved_once() -> None:
