@@ -33,8 +33,8 @@ SCALED: dict[str, Any] = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
-# Tied weights and scaled positions; convolutions for products; two towers; experts that are put together; a state
-# in float32; two kinds of positions; an encoder.
+# Tied weights and scaled positions; convolutions for products; two towers; experts that are put together; a
+# state in float32; two kinds of positions; an encoder.
 MODELS: dict[str, Callable[[], Any]] = {
     "llama": lambda: hf.LlamaForCausalLM(
         hf.LlamaConfig(**SIZES, tie_word_embeddings=True, rope_parameters=SCALED)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import sys
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["allocated_bytes", "empty_caches", "free_bytes", "give_back", "pin"]
+__all__ = ["Pages", "allocated_bytes", "empty_caches", "free_bytes", "give_back", "pin"]
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -66,6 +67,41 @@ def empty_caches() -> None:
     if device.type == "cuda":
         torch._C._cuda_clearCublasWorkspaces()  # which are tensors of its own
     torch.get_device_module(device).empty_cache()
+
+
+class Pages(mmap.mmap):
+    """Memory of the host that the system has back as soon as the last tensor in it is gone.
+
+    What ``malloc`` gave a thread for something smaller than some 10 MB stays with it when that is freed.
+
+    Args:
+        size_bytes: At least 1.
+
+    Raises:
+        MemoryError: There is not so much.
+    """
+
+    unpin: Callable[[], object] | None = None  # called before
+
+    def __new__(cls, size_bytes: int) -> Self:
+        try:
+            pages = super().__new__(cls, -1, size_bytes)
+        except OSError as error:
+            raise MemoryError(f"cannot allocate memory: {size_bytes:,} bytes") from error
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # a system without them
+                pages.madvise(mmap.MADV_HUGEPAGE)
+        return pages
+
+    def __del__(self) -> None:
+        if self.unpin is not None:
+            self.unpin()
+
+    def bytes(self) -> torch.Tensor:
+        """All of it."""
+        import torch
+
+        return torch.frombuffer(self, dtype=torch.uint8)
 
 
 def pin(memory: torch.Tensor) -> Callable[[], object] | None:

@@ -8,8 +8,7 @@ so a move that fails leaves everything as it was.
 from __future__ import annotations
 
 import itertools
-import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from traceback import clear_frames
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from farm_notebook.errors import LoadError, OutOfMemoryError
 from farm_notebook.providers.huggingface.failure import is_out_of_memory
 from farm_notebook.providers.huggingface.loaded import LoadedModel
-from farm_notebook.providers.huggingface.memory import empty_caches, free_bytes, pin
+from farm_notebook.providers.huggingface.memory import Pages, empty_caches, free_bytes, pin
 from farm_notebook.providers.huggingface.work import Halt
 
 if TYPE_CHECKING:
@@ -74,33 +73,16 @@ class HostMemory:
         free = free_bytes(torch.device("cpu"))
         if free is not None and size_bytes > free:  # else the system would end the process at the first touch
             raise MemoryError
-        try:
-            pages = _Pages(-1, size_bytes)
-        except OSError as error:
-            raise MemoryError from error
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with suppress(OSError):  # a system without them
-                pages.madvise(mmap.MADV_HUGEPAGE)
-        self.bytes = torch.frombuffer(pages, dtype=torch.uint8)
+        self._pages = Pages(size_bytes)
+        self.bytes = self._pages.bytes()
         if torch.cuda.is_available():
             self.bytes.fill_(0)  # all cores bring the pages in; pinning would do it with one
-            pages.unpin = pin(self.bytes)
-        self._pages = pages
+            self._pages.unpin = pin(self.bytes)
 
     @property
     def is_pinned(self) -> bool:
         """Whether a device reads and writes it by itself."""
         return self._pages.unpin is not None
-
-
-class _Pages(mmap.mmap):
-    """Memory without a file behind it, kept alive by every tensor in it."""
-
-    unpin: Callable[[], object] | None = None
-
-    def __del__(self) -> None:
-        if self.unpin is not None:
-            self.unpin()
 
 
 @dataclass(slots=True, eq=False)

@@ -8,6 +8,7 @@ conversions.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import LoadError
 from farm_notebook.providers.huggingface.checkpoint import read_header, tensors_in
+from farm_notebook.providers.huggingface.memory import Pages
 from farm_notebook.providers.huggingface.stored import StoredTensor
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["STAGED_BYTES", "read_to"]
 
 STAGED_BYTES = 16 << 20  # at once, of which a thread has two; torch rounds them up to a power of two
+PAGED_BYTES = 1 << 20  # and more have pages of their own
 DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -80,7 +83,11 @@ class _Reader:
         """Read one that begins at a byte of a file."""
         import torch
 
-        tensor = torch.empty(shape, dtype=dtype, device=self._device)
+        size = math.prod(shape) * dtype.itemsize
+        if self._device.type == "cpu" and size >= PAGED_BYTES:
+            tensor = Pages(size).bytes().view(dtype).view(shape)
+        else:
+            tensor = torch.empty(shape, dtype=dtype, device=self._device)
         memory = tensor.view(-1).view(torch.uint8)
         if not self._is_staged:
             file.fill(memory, at)

@@ -176,7 +176,7 @@ def pick_quantization(settings: Mapping[str, Any] | None) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what transformers and the hub log in this thread out of the user's cell.
+    """Keep what transformers and what it uses log in this thread out of the user's cell.
 
     Other threads' records pass, so that what the user does with transformers is not changed.
     """
@@ -190,6 +190,8 @@ def quiet() -> Iterator[None]:
         for name in ("transformers", "huggingface_hub")
         for handler in logging.getLogger(name).handlers
     ]
+    if logging.lastResort is not None:  # which writes what accelerate has to say
+        handlers.append(logging.lastResort)
     for handler in handlers:
         handler.addFilter(is_other)
     try:
