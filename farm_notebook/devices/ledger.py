@@ -45,8 +45,8 @@ class Ledger:
         """Choose devices and reserve on them, with no other load's reservation in between.
 
         Args:
-            choose: Given ``reserved``, tells where to put the model, as ``place`` does; may raise. It reads the
-                devices itself: of what was read before, some may have been reported as placed since.
+            choose: Given ``reserved``, tells where to put the model, as ``place`` does; may raise. It reads
+                the devices itself: of what was read before, some may have been reported as placed since.
         """
         with self._lock:
             placement = choose(self.reserved)
