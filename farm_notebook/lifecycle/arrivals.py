@@ -121,7 +121,7 @@ class Arrivals(Generic[K, T]):
             try:
                 version = await self._loaded(slot, base, options, tell)
             except OutOfMemoryError:
-                if old.leases or base is not None:
+                if slot.version is not old or old.leases or base is not None:  # its process may have died
                     raise
                 version = None
             if version is None:  # and not above, where the error is alive with all that it refers to

@@ -112,8 +112,8 @@ class Departures(Generic[K, T]):
         """Have an old generation answer again; where it does not fit any more, it waits in host memory."""
         try:
             await self._care.unpark(old)
-        except Exception:  # noqa: BLE001 - whatever it is, the error that is told is the one before it
-            _log.warning("%s stays in host memory", slot.machine.ref, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what is told is the error before it
+            _log.warning("%s stays in host memory: %s", slot.machine.ref, error)
             slot.aside = old
         else:
             self.put_back(slot, old)

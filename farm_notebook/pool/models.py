@@ -9,14 +9,17 @@ from dataclasses import replace
 from typing import Protocol
 
 from farm_notebook.config import ModelsConfig
-from farm_notebook.errors import FarmError
+from farm_notebook.errors import FarmError, LoadError, OutOfMemoryError
 from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.lifecycle.finishing import finish
 from farm_notebook.lifecycle.watching import Watcher
 from farm_notebook.providers.base import AIProvider
-from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef, ModelStatus
+from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef, ModelState, ModelStatus
 
 __all__ = ["Models"]
+
+ANSWERING: frozenset[ModelState] = frozenset({"loading", "ready", "reloading"})  # or about to
+IN_MEMORY = ANSWERING | {"draining", "unloading", "aside"}
 
 
 class Providers(Protocol):
@@ -43,6 +46,7 @@ class Models:
         self._providers = providers
         self._lifecycle = lifecycle
         self._watcher: Watcher | None = None
+        self._unwatched = set[ModelRef]()  # by hand, whatever the settings say
         lifecycle.journal.listen(self._watch_configured)
 
     def set_policies(self, settings: ModelsConfig) -> None:
@@ -89,30 +93,35 @@ class Models:
         return await provider.unload_model(ref.model)
 
     async def unload_all(self, *, interrupt: bool = False) -> tuple[ModelRef, ...]:
-        """Give up every model that runs here; which they were."""
-        refs = tuple(dict.fromkeys(status.ref for status in await self.statuses()))
-        gone = await asyncio.gather(*(self.unload(ref, interrupt=interrupt) for ref in refs))
-        return tuple(ref for ref, was_loaded in zip(refs, gone, strict=True) if was_loaded)
+        """Give up every model that runs here; which they were.
+
+        Raises:
+            Exception: The first that a provider raised, when all were asked.
+        """
+        statuses = await self.statuses()
+        unload = (self.unload(ref, interrupt=interrupt) for ref in {status.ref for status in statuses})
+        for outcome in await asyncio.gather(*unload, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        there = (status.ref for status in statuses if status.state in IN_MEMORY)
+        return tuple(dict.fromkeys(there))  # some of them went with others
 
     async def swap(self, leaving: ModelRef, coming: ModelRef) -> AsyncGenerator[LoadProgress, None]:
         """Have one model take the place of another, in the memory that one of them needs.
 
-        The one that leaves waits in host memory while there is room, from where it comes back by a copy. Where
-        the other cannot be loaded, or this is stopped, it is back when the error is raised.
+        The one that leaves waits in host memory while there is room, from where it comes back by a copy.
+        Where the other cannot be loaded, or this is stopped, it is back when the error is raised.
         """
-        provider = self._provider(leaving)
-        was_there = any(
-            status.ref == leaving and status.state == "ready" for status in await provider.model_statuses()
-        )
-        if was_there:
-            await provider.set_aside_model(leaving.model)
+        was_there = leaving != coming and await self._is_answering(leaving)
         try:
+            if was_there:
+                await self._put_out(leaving)
             async with aclosing(self.load(coming)) as loading:
                 async for progress in loading:
                     yield progress
-        except BaseException:
+        except BaseException as error:
             if was_there:
-                await self._brought_back(leaving)
+                await finish(self._bring_back(leaving, error))
             raise
         await self._lifecycle.room.trim()
 
@@ -137,12 +146,13 @@ class Models:
     async def watch(self, ref: ModelRef) -> bool:
         """Load a model anew whenever its files change, or its version on a server; whether that is new."""
         await self._provider(ref).fingerprint(ref.model)  # says what is wrong with a name
-        self._lifecycle.watched.add(ref)
-        return self._looking.watch(ref)
+        self._unwatched.discard(ref)
+        return self._begin_to_watch(ref)
 
     async def unwatch(self, ref: ModelRef) -> bool:
         """Leave it as it is loaded; whether it was watched."""
         self._lifecycle.watched.discard(ref)
+        self._unwatched.add(ref)
         return self._looking.unwatch(ref)
 
     async def aclose(self) -> None:
@@ -164,22 +174,41 @@ class Models:
 
     def _watch_configured(self, event: ModelEvent) -> None:
         """Begin to watch a model of the settings when it is first in memory."""
-        if event.state == "ready" and str(event.ref) in self._lifecycle.settings.watch:
-            self._lifecycle.watched.add(event.ref)
-            self._looking.watch(event.ref)
+        is_configured = str(event.ref) in self._lifecycle.settings.watch and event.ref not in self._unwatched
+        if event.state == "ready" and is_configured:
+            self._begin_to_watch(event.ref)
+
+    def _begin_to_watch(self, ref: ModelRef) -> bool:
+        self._lifecycle.watched.add(ref)
+        return self._looking.watch(ref)
 
     def _provider(self, ref: ModelRef) -> AIProvider:
         return self._providers.get(ref.provider)
 
     async def _renew(self, ref: ModelRef) -> None:
-        async with aclosing(self.reload(ref)) as reloading:
-            async for _ in reloading:
-                pass
+        await _exhaust(self.reload(ref))
 
-    async def _brought_back(self, ref: ModelRef) -> None:
-        async def bring() -> None:
-            async with aclosing(self._provider(ref).load_model(ref.model)) as loading:
-                async for _ in loading:
-                    pass
+    async def _is_answering(self, ref: ModelRef) -> bool:
+        statuses = await self._provider(ref).model_statuses()
+        return any(status.ref == ref and status.state in ANSWERING for status in statuses)
 
-        await finish(bring())
+    async def _put_out(self, ref: ModelRef) -> None:
+        """Have a model leave its device: for host memory if it can be moved there."""
+        provider = self._provider(ref)
+        try:
+            await provider.set_aside_model(ref.model)
+        except (LoadError, OutOfMemoryError):
+            await provider.unload_model(ref.model)
+
+    async def _bring_back(self, ref: ModelRef, error: BaseException) -> None:
+        """Load a model for which another was to come; where that fails too, the error says so."""
+        try:
+            await _exhaust(self._provider(ref).load_model(ref.model))
+        except Exception as another:  # noqa: BLE001 - what is told is why the other did not come
+            error.add_note(f"{ref} is not back: {another} The next request loads it.")
+
+
+async def _exhaust(progress: AsyncGenerator[LoadProgress, None]) -> None:
+    async with aclosing(progress) as events:
+        async for _ in events:
+            pass
