@@ -10,10 +10,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from farm_notebook.farm import default_farm
+from farm_notebook.farm.freeing import FreeReport
 from farm_notebook.types import ModelEvent, ModelRef, ModelStatus
 
 __all__ = [
     "events",
+    "free",
     "lease",
     "load",
     "loaded",
@@ -81,6 +83,14 @@ def unload(model: str | None = None, *, interrupt: bool = False) -> bool:
 def unload_all(*, interrupt: bool = False) -> tuple[ModelRef, ...]:
     """Give the memory of every model back; which they were."""
     return default_farm().models.unload_all(interrupt=interrupt)
+
+
+def free() -> FreeReport:
+    """Unload all idle models, give back what nobody uses, and tell what still holds memory.
+
+    Pinned models stay, as do those that answer or are leased. ``print`` tells what came of it in lines.
+    """
+    return default_farm().models.free()
 
 
 def loaded() -> list[ModelStatus]:

@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "sanitize"),
     ("config", "images", "recording", "reply", "tools"),
-    ("devices", "weights"),
+    ("devices", "holders", "weights"),
     ("lifecycle",),
     ("providers", "stores", "pipeline", "prices"),
     ("monitor", "reports", "router"),

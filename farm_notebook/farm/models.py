@@ -5,11 +5,16 @@ Nobody needs this to ask a question, which loads what it needs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from farm_notebook import loop
+from farm_notebook.devices import device_stats
+from farm_notebook.farm.freeing import FreeReport, HeldModel
+from farm_notebook.holders.ghosts import Ghosts
+from farm_notebook.holders.names import Namespace, names_of_sys
 from farm_notebook.pool import Pool
 from farm_notebook.router import explaining, resolve
 from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef, ModelStatus
@@ -100,6 +105,26 @@ class AsyncModels:
         """Give the memory of every model back; which they were."""
         return await loop.run(self._models.unload_all(interrupt=interrupt))
 
+    async def free(self, namespaces: Sequence[Namespace] | None = None) -> FreeReport:
+        """Unload all idle models, give back what nobody uses, and tell what still holds memory.
+
+        Pinned models stay, as do those that answer or are leased. Looking for holders takes up to a second.
+
+        Args:
+            namespaces: Where the user's names are; ``None`` is ``__main__``, as in a notebook.
+        """
+        before = device_stats()
+        unloaded, kept = await loop.run(self._models.free_idle())
+        held = tuple(
+            HeldModel(ghost.ref, ghost.generation, ghost.held_bytes(), holders)
+            for ghost, holders in self._ghosts.explain(_main() if namespaces is None else namespaces)
+        )
+        return FreeReport(unloaded, kept, held, before, device_stats())
+
+    def leftovers(self) -> Callable[[object], bool]:
+        """Tells whether an object is of a model that was given up; to be used at once."""
+        return self._ghosts.leftovers()
+
     async def loaded(self) -> list[ModelStatus]:
         """The models that are in memory, on their way there, or failed to get there."""
         return await loop.run(self._models.statuses())
@@ -142,6 +167,10 @@ class AsyncModels:
             yield leased
         finally:
             await loop.run(left(held))
+
+    @property
+    def _ghosts(self) -> Ghosts:
+        return self._pool.providers.lifecycle.ghosts
 
     async def _concrete(self, model: str | None) -> ModelRef:
         return (await self._pool.chooser.concrete(resolve(model, self._farm.config), needs=frozenset()))[0]
@@ -211,6 +240,14 @@ class Models:
         """See ``AsyncModels.unload_all``."""
         return loop.run_blocking(self._core().unload_all(interrupt=interrupt))
 
+    def free(self, namespaces: Sequence[Namespace] | None = None) -> FreeReport:
+        """See ``AsyncModels.free``."""
+        return loop.run_blocking(self._core().free(namespaces))
+
+    def leftovers(self) -> Callable[[object], bool]:
+        """See ``AsyncModels.leftovers``."""
+        return self._core().leftovers()
+
     def loaded(self) -> list[ModelStatus]:
         """See ``AsyncModels.loaded``."""
         return loop.run_blocking(self._core().loaded())
@@ -240,6 +277,11 @@ class Models:
             yield leased
         finally:
             loop.run_blocking(left(held))
+
+
+def _main() -> tuple[Namespace, ...]:
+    """Where the names of a notebook or a script are, and what the interpreter keeps of the last error."""
+    return Namespace(vars(sys.modules["__main__"])), names_of_sys()
 
 
 async def entered(held: AbstractAsyncContextManager[T]) -> T:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from farm_notebook.lifecycle.graph import leads_to
-from farm_notebook.lifecycle.holders import holders_of
-from farm_notebook.lifecycle.names import CLEAR_KEPT, LAST_TRACEBACK, Namespace, Root
-from farm_notebook.lifecycle.references import instance_dict, module_dicts
+from farm_notebook.holders.graph import leads_to
+from farm_notebook.holders.names import CLEAR_KEPT, LAST_TRACEBACK, Namespace, Root
+from farm_notebook.holders.references import instance_dict, module_dicts
+from farm_notebook.holders.search import holders_of
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -106,6 +106,16 @@ class Models:
         there = (status.ref for status in statuses if status.state in IN_MEMORY)
         return tuple(dict.fromkeys(there))  # some of them went with others
 
+    async def free_idle(self) -> tuple[tuple[ModelRef, ...], tuple[tuple[ModelRef, str], ...]]:
+        """Give up every model that nobody uses; which they were, and which stay, each with the reason."""
+        statuses = await self.statuses()
+        kept = {status.ref: reason for status in statuses if (reason := _use(status))}
+        idle = {status.ref for status in statuses if status.state in IN_MEMORY} - kept.keys()
+        unloaded = [ref for ref in sorted(idle, key=str) if await self.unload(ref)]
+        for provider in self._providers.made():
+            await provider.give_back_memory()
+        return tuple(unloaded), tuple(kept.items())
+
     async def swap(self, leaving: ModelRef, coming: ModelRef) -> AsyncGenerator[LoadProgress, None]:
         """Have one model take the place of another, in the memory that one of them needs.
 
@@ -212,3 +222,14 @@ async def _exhaust(progress: AsyncGenerator[LoadProgress, None]) -> None:
     async with aclosing(progress) as events:
         async for _ in events:
             pass
+
+
+def _use(status: ModelStatus) -> str:
+    """Why a model is not to be given up; empty where nothing speaks for it."""
+    if status.is_pinned:
+        return "it is pinned"
+    if status.users:
+        return f"it is answering {status.users} request{'s' * (status.users != 1)}"
+    if status.leases:
+        return "it is leased, by a block `with farm.models.lease(...)`"
+    return "" if status.state in ("ready", "aside", "failed") else f"it is {status.state}"

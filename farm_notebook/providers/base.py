@@ -159,6 +159,9 @@ class AIProvider(ABC):
     async def interrupt_model(self, model: str) -> None:  # noqa: B027 - a provider need not be able to
         """End what a model is answering, with an error for whoever asked."""
 
+    async def give_back_memory(self) -> None:  # noqa: B027 - a provider need not keep any
+        """Return memory that no model needs to the system and to the devices' drivers."""
+
     async def model_statuses(self) -> list[ModelStatus]:
         """The models that are in memory, are on their way there, or failed to get there."""
         return []

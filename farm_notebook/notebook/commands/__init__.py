@@ -55,6 +55,7 @@ COMMANDS = {
         Command("health", "whether each provider can answer"),
         Command("load", "bring a model into memory"),
         Command("unload", "give a model's memory back, or that of all"),
+        Command("free", "give all unused memory back, and tell what holds the rest"),
         Command("loaded", "the models in memory, or what happened to them"),
         Command("reload", "have a model answer from its files as they are now"),
         Command("watch", "load a model anew whenever its files change"),

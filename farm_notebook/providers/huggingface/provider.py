@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from farm_notebook.providers.huggingface.engine import Engine
 from farm_notebook.providers.huggingface.grammar import grammar_processor
 from farm_notebook.providers.huggingface.lease import LeasedModel
 from farm_notebook.providers.huggingface.loader import HuggingFaceLoader
+from farm_notebook.providers.huggingface.memory import give_back
 from farm_notebook.providers.huggingface.prompt import make_prompt
 from farm_notebook.providers.huggingface.resident import Resident
 from farm_notebook.providers.huggingface.sampling import sampling_config
@@ -115,6 +117,10 @@ class HuggingFaceProvider(AIProvider):
 
     async def interrupt_model(self, model: str) -> None:
         await self._shelf.interrupt(self._known(model))
+
+    async def give_back_memory(self) -> None:
+        if "torch" in sys.modules:
+            await in_thread(lambda _: give_back())
 
     async def model_statuses(self) -> list[ModelStatus]:
         return self._shelf.statuses()
