@@ -1,1 +1,1 @@
-"""Models while they are loaded: their states, how they come and go, and what keeps their memory."""
+"""Models while they are loaded: their states, and how they come, are replaced, and go."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from farm_notebook.config import ModelsConfig
-from farm_notebook.lifecycle.ghosts import Ghosts
+from farm_notebook.holders.ghosts import Ghosts
 from farm_notebook.lifecycle.room import Idle, Room
 from farm_notebook.lifecycle.states import Journal
 from farm_notebook.types import ModelRef

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Literal
 
 from farm_notebook.config import ModelsConfig
@@ -210,7 +211,7 @@ class ToyLoader:
 
 
 class ToyShelf(Shelf[str, Toy]):
-    """A shelf of toys that checks each step of each model's life.
+    """A shelf of toys that checks each step of each model's life, and when the block ends that nothing is left.
 
     Args:
         loader: Of the toys.
@@ -242,6 +243,15 @@ class ToyShelf(Shelf[str, Toy]):
     ) -> list[LoadProgress]:
         """Reload a model."""
         return await all_of(self.reload(key, options, drain_s=drain_s))
+
+    async def __aenter__(self) -> ToyShelf:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.end()
 
     async def end(self) -> None:
         """Clear it, and see that nothing is left."""
