@@ -82,13 +82,16 @@ def tiny_model() -> Path:
     return _once(f"tiny-v{TINY_VERSION}", _train)
 
 
-def loaded_from(place: Path, *, halt: Any = None, **options: Any) -> Any:
+def loaded_from(
+    place: Path, *, halt: Any = None, report: Callable[[int, int], None] | None = None, **options: Any
+) -> Any:
     """A checkpoint in memory, with no provider around it.
 
     Args:
         place: Of a folder, or of a GGUF file.
         halt: Asked for by nobody, where there is none.
-        options: Of ``load``.
+        report: Is told how far it is.
+        options: Of ``load``; it goes to the processor where they do not say.
     """
     from farm_notebook.providers.huggingface.checkpoint import read_checkpoint
     from farm_notebook.providers.huggingface.loading import load
@@ -98,8 +101,9 @@ def loaded_from(place: Path, *, halt: Any = None, **options: Any) -> Any:
     source, settings = locate(str(place)), load_config().huggingface
     assert source.folder is not None
     checkpoint = read_checkpoint(source, source.folder, settings)
-    options = {"device": "cpu"} | options if "device_map" not in options else options
-    return load(source, checkpoint, settings, halt or Halt(), lambda done, total: None, **options)
+    if "device_map" not in options:
+        options = {"device": "cpu"} | options
+    return load(source, checkpoint, settings, halt or Halt(), report or (lambda done, total: None), **options)
 
 
 @contextmanager

@@ -18,14 +18,17 @@ pytest.importorskip("peft", reason="the extra huggingface is not installed")
 
 import torch
 import transformers as hf
-from checkpoints import one_thread
+from checkpoints import loaded_from, one_thread
 from contract import drain, on_farm_loop
 from peft import IA3Config, LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from farm_notebook.config import load_config
 from farm_notebook.errors import LoadError, ModelNotFoundError
+from farm_notebook.providers.huggingface.adapters import adapt
+from farm_notebook.providers.huggingface.parking import park, unpark
 from farm_notebook.providers.huggingface.provider import HuggingFaceProvider
+from farm_notebook.providers.huggingface.work import Halt
 from farm_notebook.types import ChatMessage, ChatRequest, ModelRef
 
 TOKENS = 12
@@ -183,6 +186,31 @@ async def test_the_weights_of_the_base_are_in_memory_once_and_stay_as_they_are(
                 assert torch.equal(plain.module.get_parameter(name), weight)
             assert {type(lease.module) for lease in (plain, first, second)} == {hf.LlamaForCausalLM}
             assert plain.generation < min(first.generation, second.generation)
+
+
+def test_an_adapted_model_moves_with_its_base(base: Path, adapters: list[Path]) -> None:
+    def say(loaded: Any) -> torch.Tensor:
+        logits: torch.Tensor = loaded.module(torch.tensor([[5, 6, 7]])).logits
+        return logits
+
+    def places(loaded: Any) -> dict[str, int]:
+        return {name: tensor.data_ptr() for name, tensor in loaded.module.named_parameters()}
+
+    cpu, plain = torch.device("cpu"), loaded_from(base)
+    adapted = adapt(plain, "both", adapters[0], Halt(), lambda done, total: None)
+    said = say(plain), say(adapted)
+    before = places(adapted)
+    parked = park(plain, Halt(), copies=True)
+    moved = {name for name, place in places(adapted).items() if place != before[name]}
+    assert {name for name in before if "lora" not in name} == moved, "all but the adapter's own"
+    assert all(map(torch.equal, said, (say(plain), say(adapted))))
+    parked_too = park(adapted, Halt(), copies=True)
+    assert parked_too.size_bytes > parked.size_bytes
+    for one, other in ((parked, parked_too), (parked_too, parked)):
+        unpark(one, cpu, Halt())
+        unpark(other, cpu, Halt())
+        assert all(map(torch.equal, said, (say(plain), say(adapted))))
+        assert set(places(plain).values()) <= set(places(adapted).values()), "they still share"
 
 
 @on_farm_loop

@@ -218,7 +218,7 @@ def _require_whole(name: str, module: PreTrainedModel, info: dict[str, Any]) -> 
     ]
     problems += [str(message) for message in info.get("error_msgs") or ()]
     if problems:
-        raise LoadError(f"{name!r} does not load: {'; '.join(problems)}.")
+        raise LoadError(f"{name!r} does not load as {type(module).__name__}: {'; '.join(problems)}.")
 
 
 def _require_room(name: str, size_bytes: int, device: torch.device | None) -> None:
