@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["News"]
 
+STOPPED = "not reloaded: it was stopped"  # by the user, who need not be told
+
 
 class News:
     """What one shell was told of models that were loaded anew, or whose process died, while nobody looked.
@@ -52,6 +54,8 @@ def _sentence(event: ModelEvent) -> str:
 
     at = clock_time(event.at)
     match event.before, event.state:
+        case "reloading", _ if event.detail == STOPPED:
+            return ""
         case "reloading", "ready" if not event.detail:
             return f"{event.ref} was loaded anew at {at} (generation {event.generation})."
         case "reloading", _:

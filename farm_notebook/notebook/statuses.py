@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 
+from farm_notebook.notebook.tables import Table
 from farm_notebook.types import ModelEvent, ModelStatus
 
-__all__ = ["EVENT_COLUMNS", "STATUS_COLUMNS", "clock_time", "event_row", "facts", "status_row", "where"]
+__all__ = ["clock_time", "event_table", "facts", "status_table", "where"]
+
+T = TypeVar("T")
 
 STATUS_COLUMNS = ("model", "state", "generation", "size", "where", "use", "marks", "detail")
 EVENT_COLUMNS = ("when", "model", "state", "generation", "detail")
 UNKNOWN = "-"
 
 
-def status_row(status: ModelStatus) -> tuple[str, ...]:
-    """A text for each of ``STATUS_COLUMNS``."""
+def status_table(statuses: Iterable[ModelStatus], *, if_none: str) -> Table[ModelStatus]:
+    """A line a model.
+
+    Args:
+        statuses: What each does.
+        if_none: What is said where there is none.
+    """
+    return _table(STATUS_COLUMNS, tuple(statuses), _status_row, if_none)
+
+
+def event_table(events: Iterable[ModelEvent], *, if_none: str) -> Table[ModelEvent]:
+    """A line a step.
+
+    Args:
+        events: What happened.
+        if_none: What is said where nothing did.
+    """
+    return _table(EVENT_COLUMNS, tuple(events), _event_row, if_none)
+
+
+def _table(
+    columns: tuple[str, ...], values: tuple[T, ...], row: Callable[[T], tuple[str, ...]], if_none: str
+) -> Table[T]:
+    """The last column, the details, is there only where one of them has some."""
+    rows = [row(value) for value in values]
+    shown = len(columns) if any(cells[-1] for cells in rows) else -1
+    return Table(columns[:shown], tuple(cells[:shown] for cells in rows), values, "" if values else if_none)
+
+
+def _status_row(status: ModelStatus) -> tuple[str, ...]:
     return (
         str(status.ref),
         status.state,
@@ -27,8 +60,7 @@ def status_row(status: ModelStatus) -> tuple[str, ...]:
     )
 
 
-def event_row(event: ModelEvent) -> tuple[str, ...]:
-    """A text for each of ``EVENT_COLUMNS``."""
+def _event_row(event: ModelEvent) -> tuple[str, ...]:
     return (
         clock_time(event.at),
         str(event.ref),

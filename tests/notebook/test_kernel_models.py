@@ -122,3 +122,12 @@ def test_a_table_is_the_cells_one_output(kernel: Kernel, code: str) -> None:
     assert output["type"] == "execute_result"
     assert "shelved:one" in output["data"]["text/markdown"]
     assert "shelved:one" in output["data"]["text/plain"]
+
+
+def test_what_the_user_stopped_is_not_told_again(kernel: Kernel) -> None:
+    kernel.run("%farm load shelved:one")
+    kernel.run("ShelvedProvider.endless = {'one'}")
+    interrupted(kernel, "%farm reload shelved:one")
+    kernel.run("until(lambda: farm.models.loaded()[0].state == 'ready')")
+    (output,) = kernel.run("%farm_chat --no-history Hi").outputs
+    assert "loaded anew" not in output["data"]["text/plain"]

@@ -160,7 +160,6 @@ def test_models_in_memory_are_a_table_and_a_sequence(session: Session, run: Run)
         "size": "270.0 MB",
         "where": "cuda:0",
         "marks": "pinned, watched",
-        "detail": "",
     }
 
 
@@ -243,7 +242,7 @@ def test_after_a_failed_swap_the_first_is_back(
 
 def test_a_watched_model_is_loaded_anew_by_itself(run: Run, farm: Farm) -> None:
     run("load shelved:one")
-    assert run("watch shelved:one").startswith("shelved:one is watched: it is loaded anew whenever its files")
+    assert run("watch shelved:one").startswith("shelved:one is watched: it is loaded anew when its files")
     assert run("watch shelved:one").startswith("shelved:one is watched already: ")
     renewed = threading.Event()
     farm.models.listen(lambda event: renewed.set() if event.before == "reloading" else None)

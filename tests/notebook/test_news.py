@@ -42,6 +42,7 @@ def test_what_happened_is_one_sentence(event: ModelEvent, said: str) -> None:
     [
         ModelEvent(REF, "ready", "loading", START + 1, 1),
         ModelEvent(REF, "failed", "loading", START + 1, None, "torn"),  # whoever loaded it was told
+        ModelEvent(REF, "ready", "reloading", START + 1, 2, "not reloaded: it was stopped"),
         ModelEvent(REF, "draining", "ready", START + 1),
         ModelEvent(REF, "absent", "unloading", START + 1),
     ],

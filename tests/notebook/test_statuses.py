@@ -6,24 +6,17 @@ import time
 
 import pytest
 
-from farm_notebook.notebook.statuses import (
-    EVENT_COLUMNS,
-    STATUS_COLUMNS,
-    clock_time,
-    event_row,
-    facts,
-    status_row,
-)
+from farm_notebook.notebook.statuses import clock_time, event_table, facts, status_table
 from farm_notebook.types import ModelEvent, ModelRef, ModelStatus
 
 REF = ModelRef("huggingface", "./ckpt")
 DAY_S = 86_400.0
 
 
-def cell(status: ModelStatus, column: str) -> str:
-    row = status_row(status)
-    assert len(row) == len(STATUS_COLUMNS)
-    return row[STATUS_COLUMNS.index(column)]
+def cells(status: ModelStatus) -> dict[str, str]:
+    table = status_table([status], if_none="none")
+    assert (table.values, table.note) == ((status,), "")
+    return dict(zip(table.columns, *table.rows, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -38,29 +31,41 @@ def cell(status: ModelStatus, column: str) -> str:
     ],
 )
 def test_who_uses_a_model_or_since_when_nobody_does(status: ModelStatus, use: str) -> None:
-    assert cell(status, "use") == use
+    assert cells(status)["use"] == use
 
 
 def test_what_nobody_can_tell_is_a_dash() -> None:
     status = ModelStatus(REF, "failed", detail="torn")
-    assert status_row(status) == (str(REF), "failed", "-", "-", "-", "-", "-", "torn")
+    told = {"model": str(REF), "state": "failed", "detail": "torn"}
+    assert cells(status) == dict.fromkeys(("generation", "size", "where", "use", "marks"), "-") | told
     assert facts(status) == ""
 
 
 def test_a_model_on_several_devices_names_them_all() -> None:
     status = ModelStatus(REF, "ready", 3, 16_100_000_000, ("cuda:0", "cuda:1"), is_pinned=True)
-    assert cell(status, "where") == "cuda:0, cuda:1"
+    assert cells(status)["where"] == "cuda:0, cuda:1"
     assert facts(status) == "16.1 GB on cuda:0, cuda:1, pinned"
 
 
+def test_details_have_a_column_where_there_are_any() -> None:
+    plain, failed = ModelStatus(REF, "ready"), ModelStatus(REF, "failed", detail="torn")
+    assert "detail" not in status_table([plain], if_none="none").columns
+    table = status_table([plain, failed], if_none="none")
+    assert [row[-1] for row in table.rows] == ["", "torn"]
+
+
+def test_where_there_is_none_that_is_said() -> None:
+    for table in (status_table([], if_none="No model."), event_table([], if_none="No model.")):
+        assert (len(table), table.note) == (0, "No model.")
+
+
 def test_a_step_shows_both_states_where_they_differ() -> None:
-    row = event_row(ModelEvent(REF, "ready", "loading", time.time(), 3))
-    assert dict(zip(EVENT_COLUMNS, row, strict=True))["state"] == "loading → ready"
-    assert event_row(ModelEvent(REF, "ready", "ready", time.time(), detail="why"))[2:] == (
-        "ready",
-        "-",
-        "why",
-    )
+    steps = [
+        ModelEvent(REF, "ready", "loading", time.time(), 3),
+        ModelEvent(REF, "ready", "ready", time.time(), detail="why"),
+    ]
+    table = event_table(steps, if_none="none")
+    assert [row[2:] for row in table.rows] == [("loading → ready", "3", ""), ("ready", "-", "why")]
 
 
 def test_the_day_is_shown_where_it_is_not_today() -> None:

@@ -38,14 +38,18 @@ def run(session: Session, arguments: argparse.Namespace) -> None:
 
     ref = session.ref(arguments.model)
     before = session.status(ref)
-    follow(
-        session.shell,
-        str(ref),
-        session.farm.models.load(str(ref), device=arguments.device, dtype=arguments.dtype, pin=arguments.pin),
-        outcome=lambda took_s: _outcome(ref, before, session.status(ref), took_s),
-        left=lambda: session.what_is_left(ref),
-    )
-    session.news.skip(ref)
+    try:
+        follow(
+            session.shell,
+            str(ref),
+            session.farm.models.load(
+                str(ref), device=arguments.device, dtype=arguments.dtype, pin=arguments.pin
+            ),
+            outcome=lambda took_s: _outcome(ref, before, session.status(ref), took_s),
+            left=lambda: session.what_is_left(ref),
+        )
+    finally:
+        session.news.skip(ref)  # whatever came of it is told here
 
 
 def _outcome(ref: ModelRef, before: ModelStatus | None, now: ModelStatus | None, took_s: float) -> str:

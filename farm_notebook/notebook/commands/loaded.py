@@ -7,7 +7,7 @@ import argparse
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
-from farm_notebook.notebook.statuses import EVENT_COLUMNS, STATUS_COLUMNS, event_row, status_row
+from farm_notebook.notebook.statuses import event_table, status_table
 from farm_notebook.notebook.tables import Table
 from farm_notebook.types import ModelEvent, ModelStatus
 
@@ -31,14 +31,11 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[ModelStatus] |
     """List them, or what happened to them."""
     models = session.farm.models
     if arguments.events is None:
-        found = tuple(models.loaded())
+        found = models.loaded()
         session.known.add(str(status.ref) for status in found)
-        note = (
-            "" if found else "No model is in memory. The first answer of one loads it; so does `%farm load`."
+        return status_table(
+            found, if_none="No model is in memory. The first answer of one loads it; so does `%farm load`."
         )
-        return Table(STATUS_COLUMNS, tuple(map(status_row, found)), found, note)
     if arguments.events < 1:
         raise InvalidRequestError(f"--events {arguments.events} is out of range. Valid: 1 and up.")
-    events = models.events()[-arguments.events :]
-    note = "" if events else "Nothing happened to any model yet."
-    return Table(EVENT_COLUMNS, tuple(map(event_row, events)), events, note)
+    return event_table(models.events()[-arguments.events :], if_none="Nothing happened to any model yet.")

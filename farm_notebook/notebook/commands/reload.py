@@ -26,14 +26,16 @@ def run(session: Session, arguments: argparse.Namespace) -> None:
     from farm_notebook.notebook.loading import follow
 
     ref = session.ref(arguments.model)
-    follow(
-        session.shell,
-        str(ref),
-        session.farm.models.reload(str(ref), drain_s=0 if arguments.now else None),
-        outcome=lambda took_s: _outcome(ref, session.status(ref), took_s),
-        left=lambda: session.what_is_left(ref),
-    )
-    session.news.skip(ref)
+    try:
+        follow(
+            session.shell,
+            str(ref),
+            session.farm.models.reload(str(ref), drain_s=0 if arguments.now else None),
+            outcome=lambda took_s: _outcome(ref, session.status(ref), took_s),
+            left=lambda: session.what_is_left(ref),
+        )
+    finally:
+        session.news.skip(ref)  # whatever came of it is told here
 
 
 def _outcome(ref: ModelRef, now: ModelStatus | None, took_s: float) -> str:

@@ -6,7 +6,7 @@ import argparse
 
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
-from farm_notebook.notebook.statuses import STATUS_COLUMNS, status_row
+from farm_notebook.notebook.statuses import status_table
 from farm_notebook.notebook.tables import Table
 from farm_notebook.types import ModelStatus
 
@@ -21,12 +21,10 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[ModelStatus] |
     """Watch it from now on, or list those that are watched."""
     models = session.farm.models
     if arguments.model is None:
-        found = tuple(status for status in models.loaded() if status.is_watched)
-        note = "" if found else "No model in memory is watched."
-        return Table(STATUS_COLUMNS, tuple(map(status_row, found)), found, note)
+        watched = (status for status in models.loaded() if status.is_watched)
+        return status_table(watched, if_none="No model in memory is watched.")
     ref = session.ref(arguments.model)
     is_new = models.watch(str(ref))
     once = "" if session.status(ref) else "once loaded, "
-    when = f"{once}it is loaded anew whenever its files, or its version on a server, change"
-    print(f"{ref} is watched{'' if is_new else ' already'}: {when}.")
+    print(f"{ref} is watched{'' if is_new else ' already'}: {once}it is loaded anew when its files change.")
     return None
