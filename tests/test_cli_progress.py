@@ -64,6 +64,11 @@ def test_who_is_asked_and_what_is_waited_for_is_told_until_the_first_word(
         (Rerouted(REF, OTHER, "connection refused"), "scripted:echo: connection refused; asking far:away"),
         (Started(OTHER), "scripted:echo: connection refused; asking far:away"),
         (LoadProgress("load", 0), "loading the model"),
+        (
+            LoadProgress("load", 0, 270_000_000, "cuda:0", 3_100_000_000),
+            "loading the model 270.0 MB to cuda:0, where 3.1 GB are free",
+        ),
+        (LoadProgress("load", 27_000_000, 270_000_000), "loading the model 27.0 MB of 270.0 MB"),
         (Started(OTHER), ""),
         (Retrying(OTHER, "it is busy", 0.5), "waiting to ask again 0.5 s: it is busy"),
         (Rerouted(OTHER, REF, "it is busy"), "far:away: it is busy; asking scripted:echo"),

@@ -132,8 +132,8 @@ class ProgressLine:
                 self.clear()
                 if reason and self._console.is_interactive:
                     self._console.print(_one_line(f"asking {ref}: {reason}"), style="dim")
-            case LoadProgress("load"):
-                self._draw("loading the model", 0, None, "")
+            case LoadProgress("load", 0):  # its own server may tell nothing until all of it is there
+                self._draw("loading the model", 0, None, _need(event))
             case LoadProgress(stage, completed, total):
                 of = f" of {decimal(total)}" if total is not None else ""
                 self._draw(f"{_STAGES[stage]} the model", completed, total, f"{decimal(completed)}{of}")
@@ -178,6 +178,15 @@ class ProgressLine:
                 self._bar.remove_task(self._shown[1])
             self._shown = what, self._bar.add_task(what, total=total, amount=amount)
         self._bar.update(self._shown[1], completed=completed, total=total, amount=amount)
+
+
+def _need(step: LoadProgress) -> str:
+    """What a load needs, and what is free, where that is known."""
+    if step.total_bytes is None:
+        return ""
+    to = f" to {step.device}" if step.device else ""
+    free = f", where {decimal(step.free_bytes)} are free" if step.free_bytes is not None else ""
+    return f"{decimal(step.total_bytes)}{to}{free}"
 
 
 def _one_line(text: str) -> str:
