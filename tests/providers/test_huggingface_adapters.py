@@ -213,6 +213,16 @@ def test_an_adapted_model_moves_with_its_base(base: Path, adapters: list[Path]) 
         assert set(places(plain).values()) <= set(places(adapted).values()), "they still share"
 
 
+def test_an_adapter_does_not_change_with_its_file(base: Path, adapters: list[Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(adapters[0], tmp_path / "adapter")
+    adapted = adapt(loaded_from(base), "both", folder, Halt(), lambda done, total: None)
+    before = {name: tensor.clone() for name, tensor in adapted.module.state_dict().items()}
+    weights = folder / "adapter_model.safetensors"
+    with weights.open("r+b") as file:
+        file.write(b"\0" * weights.stat().st_size)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in adapted.module.state_dict().items())
+
+
 @on_farm_loop
 async def test_loading_tells_of_the_base_and_then_of_the_adapter(refs: list[str]) -> None:
     async with provided() as provider:

@@ -116,7 +116,8 @@ def bring_code(folder: Path) -> None:
     ran = folder.parent / "code-has-run"
     (folder / "mine.py").write_text(
         f"import pathlib\npathlib.Path({str(ran)!r}).touch()\n"
-        "from transformers import LlamaConfig as MyConfig\n"
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class MyConfig(LlamaConfig):\n    model_type = 'mine'\n"
     )
 
 
@@ -192,7 +193,7 @@ async def test_pickled_weights_load_where_the_model_is_named(folder: Path) -> No
 async def test_a_models_own_code_runs_where_the_model_is_named(folder: Path) -> None:
     bring_code(folder)
     with (folder / "mine.py").open("a") as file:
-        file.write("from transformers import LlamaForCausalLM as MyModel\n")
+        file.write("class MyModel(LlamaForCausalLM):\n    config_class = MyConfig\n")
     async with provided(trust_remote_code=[str(folder)]) as provider:
         await drain(provider.load_model(str(folder)))
     assert (folder.parent / "code-has-run").exists()

@@ -16,7 +16,14 @@ pytest.importorskip("transformers", reason="the extra huggingface is not install
 import torch
 from checkpoints import loaded_from, one_thread
 
-from farm_notebook.providers.huggingface.memory import allocated_bytes, free_bytes, give_back
+from farm_notebook.providers.huggingface.memory import (
+    Pages,
+    allocated_bytes,
+    free_bytes,
+    give_back,
+    living,
+    pin,
+)
 from farm_notebook.providers.huggingface.validation import validate
 from farm_notebook.providers.huggingface.work import Halt
 
@@ -60,6 +67,56 @@ def test_figures_of_the_host_are_those_of_the_system() -> None:
     assert free is not None
     assert 0 < free <= psutil.virtual_memory().total
     assert free_bytes(torch.device("meta")) is None
+
+
+class Runtime:
+    """What of CUDA pins memory, and how it answers."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.pinned: list[tuple[int, int]] = []
+
+    def cudaHostRegister(self, place: int, size: int, flags: int) -> int:
+        self.pinned += [(place, size)] if not self.code else []
+        return self.code
+
+    def cudaHostUnregister(self, place: int) -> int:
+        self.pinned = [(known, size) for known, size in self.pinned if known != place]
+        return 0
+
+
+def test_memory_is_pinned_until_it_goes_and_not_where_the_system_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def raise_what_was_kept(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    pages = Pages(5000)
+    willing, refusing = Runtime(0), Runtime(2)
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: willing)
+    pages.unpin = pin(pages.bytes())
+    assert willing.pinned == [(pages.bytes().data_ptr(), 5000)]
+    del pages
+    assert willing.pinned == []
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: refusing)
+    monkeypatch.setattr(torch, "zeros", raise_what_was_kept)
+    assert pin(Pages(5000).bytes()) is None
+
+
+def test_pages_outlive_their_owner_in_a_tensor() -> None:
+    part = Pages(8192).bytes()[100:200]
+    assert part.fill_(7).sum() == 700
+    with pytest.raises(MemoryError, match=r"cannot allocate memory: [\d,]+ bytes"):
+        Pages(1 << 60)
+
+
+def test_a_model_counts_as_living_until_it_is_gone(tiny_model: Path) -> None:
+    gc.collect()
+    before = len(living)
+    loaded = loaded_from(tiny_model)
+    assert len(living) == before + 1
+    del loaded
+    assert len(living) == before
 
 
 def cycle(place: Path) -> None:

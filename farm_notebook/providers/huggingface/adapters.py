@@ -20,7 +20,9 @@ from farm_notebook.errors import FarmError, LoadError, MissingExtraError, OutOfM
 from farm_notebook.providers.huggingface.failure import is_out_of_memory
 from farm_notebook.providers.huggingface.loaded import LoadedModel
 from farm_notebook.providers.huggingface.loading import generations
+from farm_notebook.providers.huggingface.memory import living
 from farm_notebook.providers.huggingface.progress import watched
+from farm_notebook.providers.huggingface.reading import read_to
 from farm_notebook.providers.huggingface.runtime import INSTALL, quiet
 from farm_notebook.providers.huggingface.work import Halt, HaltedError
 
@@ -65,7 +67,7 @@ def adapt(
     made_for = _read_config(folder).get("base_model_name_or_path")
     module = _sharing(base.module)
     try:
-        with quiet(), watched(halt, report, {}, size):
+        with quiet(), watched(halt, report, {}, size), read_to(None if base.is_spread else base.device):
             info = module.load_adapter(
                 str(folder),
                 use_safetensors=True,
@@ -87,6 +89,7 @@ def adapt(
         raise _misfit(name, base, made_for, problems)
     _require_words(name, module, tokenizer)
     module.requires_grad_(False)
+    living.add(module)
     return replace(
         base,
         name=name,

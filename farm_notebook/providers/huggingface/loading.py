@@ -12,7 +12,7 @@ from farm_notebook.errors import FarmError, LoadError, OutOfMemoryError
 from farm_notebook.providers.huggingface.checkpoint import Checkpoint, is_trusted
 from farm_notebook.providers.huggingface.failure import first_line, is_out_of_memory
 from farm_notebook.providers.huggingface.loaded import LoadedModel
-from farm_notebook.providers.huggingface.memory import free_bytes
+from farm_notebook.providers.huggingface.memory import free_bytes, living
 from farm_notebook.providers.huggingface.progress import watched
 from farm_notebook.providers.huggingface.reading import read_to
 from farm_notebook.providers.huggingface.runtime import pick_device, pick_dtype, pick_quantization, quiet
@@ -93,6 +93,7 @@ def load(
     if "meta" in devices:  # where there is no room, accelerate leaves weights on the disk
         raise _too_large(source.name, need, None)
     module.requires_grad_(False)
+    living.add(module)
     return LoadedModel(
         name=source.name,
         module=module,
@@ -136,9 +137,8 @@ def _reads_to(source: Source, device: torch.device | None) -> torch.device | Non
 
     On a processor those of the hub's cache are not: nobody changes a file there, so they need not be copied.
     """
-    if device is None or device.type == "cuda":
-        return device
-    return device if device.type == "cpu" and source.repository is None else None
+    is_kept = device is not None and device.type == "cpu" and source.repository is not None
+    return None if is_kept else device
 
 
 def _module(checkpoint: Checkpoint, options: dict[str, Any]) -> tuple[PreTrainedModel, dict[str, Any]]:

@@ -17,7 +17,11 @@ import psutil
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Pages", "allocated_bytes", "empty_caches", "free_bytes", "give_back", "pin"]
+__all__ = ["Pages", "allocated_bytes", "empty_caches", "free_bytes", "give_back", "living", "pin"]
+
+PORTABLE = 1  # cudaHostRegisterPortable: pinned for all devices
+WORKSPACE_BYTES = 256 << 20  # at the most; 32 MiB a stream and a library on an H100
+living: weakref.WeakSet[Any] = weakref.WeakSet()  # the modules that were loaded, and are still there
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -64,9 +68,19 @@ def empty_caches() -> None:
     device = torch.accelerator.current_accelerator(check_available=True)
     if device is None:
         return
-    if device.type == "cuda":
-        torch._C._cuda_clearCublasWorkspaces()  # which are tensors of its own
+    if device.type == "cuda" and not living and _is_idle():
+        torch._C._cuda_clearCublasWorkspaces()
     torch.get_device_module(device).empty_cache()
+    if (empty_host_cache := getattr(torch.accelerator, "empty_host_cache", None)) is not None:
+        empty_host_cache()  # of pinned memory; torch 2.9 has no such call
+
+
+def _is_idle() -> bool:
+    """Whether what is on the devices can only be cuBLAS' workspaces: under a computation they must not go."""
+    import torch
+
+    count = torch.cuda.device_count()
+    return all(torch.cuda.memory_allocated(index) <= WORKSPACE_BYTES for index in range(count))
 
 
 class Pages(mmap.mmap):
@@ -107,7 +121,7 @@ class Pages(mmap.mmap):
 def pin(memory: torch.Tensor) -> Callable[[], object] | None:
     """Have CUDA devices read and write a piece of host memory by themselves.
 
-    torch's own pinned memory is rounded up to a power of two, and never given back.
+    torch's own pinned memory is rounded up to a power of two.
 
     Args:
         memory: Whose storage outlives what is returned.
@@ -119,7 +133,7 @@ def pin(memory: torch.Tensor) -> Callable[[], object] | None:
 
     runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]  # torch has no types for it
     place = memory.data_ptr()
-    if int(runtime.cudaHostRegister(place, memory.nbytes, 0)) == 0:
+    if int(runtime.cudaHostRegister(place, memory.nbytes, PORTABLE)) == 0:
         return partial(runtime.cudaHostUnregister, place)
     with suppress(RuntimeError):  # the error is kept, and raised by whatever runs next: let that be this
         torch.zeros(1, device="cuda")

@@ -51,11 +51,12 @@ def read_to(device: torch.device | None, *, staged: bool | None = None) -> Itera
     """Have what transformers loads in this thread be read, not mapped.
 
     Args:
-        device: Of the whole model, ``cpu`` or one of CUDA; ``None`` leaves transformers to itself.
+        device: Of the whole model; ``None``, or another than ``cpu`` and one of CUDA, leaves transformers to
+            itself.
         staged: Whether bytes go through memory that the device reads; ``None`` means where it is not the
             processor.
     """
-    if device is None or not hasattr(os, "preadv"):  # on Windows, transformers reads too
+    if device is None or device.type not in ("cpu", "cuda") or not hasattr(os, "preadv"):  # as on Windows
         yield
         return
     _install()
