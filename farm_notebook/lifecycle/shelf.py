@@ -6,6 +6,7 @@ that was there, or none where there was none.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -28,6 +29,8 @@ __all__ = ["Shelf"]
 
 K = TypeVar("K")
 T = TypeVar("T")
+
+HAND_OVER_S = 1.0  # from the end of a load to the moment when whoever waited for it has begun on the model
 
 
 class Shelf(Generic[K, T]):
@@ -110,13 +113,13 @@ class Shelf(Generic[K, T]):
                         yield progress
                 return
             base = self._slots.base(slot)
-            if slot.job is None and base is not None and base.version is None:
+            if slot.loading is None and base is not None and base.version is None:
                 async with aclosing(self.load(base.key)) as loading:
                     async for progress in loading:
                         before = progress.completed_bytes if progress.stage == "load" else 0
                         yield progress
                 continue
-            job = slot.job or self._begin(slot, options)
+            job = slot.loading or self._begin(slot, options)
             try:
                 async with aclosing(job.follow()) as following:
                     async for progress in following:
@@ -124,7 +127,7 @@ class Shelf(Generic[K, T]):
             except JobStoppedError:  # as those who had waited for it left
                 self._require_open(slot)
             finally:
-                if slot.job is job and job.task.done():
+                if slot.job is job and job.task.done():  # and this caller begins on what it brought
                     slot.job = None
 
     async def reload(
@@ -197,8 +200,14 @@ class Shelf(Generic[K, T]):
 
     def _begin(self, slot: Slot[K, T], options: LoadOptions | None) -> Job[None]:
         self._require_open(slot)
+
+        def forget() -> None:
+            if slot.job is job:
+                slot.job = None
+
         job = slot.job = Job[None](lambda tell: self._arrivals.bring(slot, options, tell))
         self._background.add(job.task)
+        job.task.add_done_callback(lambda _: asyncio.get_running_loop().call_later(HAND_OVER_S, forget))
         return job
 
     def _giver(self, slot: Slot[K, T]) -> Callable[[], Awaitable[bool]]:

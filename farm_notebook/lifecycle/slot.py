@@ -35,9 +35,14 @@ class Slot(Generic[K, T]):
         self.version: Version[T] | None = None  # who answers now
         self.aside: Version[T] | None = None  # set aside in host memory
         self.generations: list[Version[T]] = []  # all that are in memory, oldest first
-        self.job: Job[None] | None = None  # the load under way
+        self.job: Job[None] | None = None  # the last load, until whoever waited for it has begun on the model
         self.options = LoadOptions()  # of what is in it
         self.is_restarting = False  # its process died, and may die again at once
+
+    @property
+    def loading(self) -> Job[None] | None:
+        """The load under way."""
+        return self.job if self.job is not None and not self.job.task.done() else None
 
     @property
     def is_idle(self) -> bool:

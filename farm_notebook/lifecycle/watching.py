@@ -77,39 +77,35 @@ class Watcher:
             await asyncio.wait(running)
 
     async def _keep_looking(self, ref: ModelRef) -> None:
-        refused: str | None = None  # files that could not be loaded, and are not tried again
+        tried: str | None = None  # files that are not tried again, whether they could be loaded or not
+        told = ""  # of what nobody had thought of, and what would be told at every look
         while True:
             await self._sleep(self._settings().watch_interval_s)
-            if (now := await self._change(ref, refused)) is None:
-                continue
-            refused = now
             try:
-                await self._reload(ref)
-                refused = None
-            except FarmError as error:  # the model that is there goes on, and its journal says why
-                _log.warning("%s was not loaded anew: %s", ref, error)
-            except Exception:  # noqa: BLE001 - whatever it is, the looking goes on
-                _log.exception("%s was not loaded anew", ref)
+                now, known = await self._look(ref), await self._loaded(ref)
+                if now == known:
+                    tried = None
+                if now is None or known is None or now in (known, tried):
+                    continue
+                if not await self._is_settled(ref, now) or await self._loaded(ref) != known:
+                    continue  # a saver is at work, or somebody has loaded them by hand
+            except (FarmError, OSError) as error:  # its folder is away for a moment
+                _log.debug("%s cannot be looked at: %s", ref, error)
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever it is, the looking goes on
+                if told != (told := repr(error)):
+                    _log.exception("%s cannot be looked at", ref)
+                continue
+            tried = now
+            await self._try(ref)
 
-    async def _change(self, ref: ModelRef, refused: str | None) -> str | None:
-        """What tells the new files of a model, when they are whole and nobody writes them any more."""
+    async def _try(self, ref: ModelRef) -> None:
         try:
-            now = await self._look(ref)
-            if now is None or now == refused or not await self._is_news(ref, now):
-                return None
-            is_settled = await self._is_settled(ref, now)
-            return (
-                now if is_settled and await self._is_news(ref, now) else None
-            )  # who loads by hand is sooner
-        except (FarmError, OSError) as error:  # its folder is away for a moment
-            _log.debug("%s cannot be looked at: %s", ref, error)
-        except Exception:  # noqa: BLE001 - whatever it is, the looking goes on
-            _log.exception("%s cannot be looked at", ref)
-        return None
-
-    async def _is_news(self, ref: ModelRef, now: str) -> bool:
-        """Whether a model is in memory, and of other files."""
-        return await self._loaded(ref) not in (None, now)
+            await self._reload(ref)
+        except FarmError as error:  # the model that is there goes on, and its journal says why
+            _log.warning("%s was not loaded anew: %s", ref, error)
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("%s was not loaded anew", ref)
 
     async def _is_settled(self, ref: ModelRef, now: str) -> bool:
         """Whether the files stay the same for a while; a saver that is at work is given time."""

@@ -8,7 +8,8 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from toy_loader import ToyLoader, ToyShelf
+from toy_loader import ToyLoader
+from toy_shelf import ToyShelf
 from virtual_time import run
 
 from farm_notebook.config import ModelsConfig
@@ -111,7 +112,7 @@ class Schedule:
             await self.shelf.bring(key, LoadOptions(device=self.random.choice(("moon", "toy:0", None))))
 
     async def reload(self, key: str) -> None:
-        self.loader.files[key] = self.random.choice(("1", "2", "3", "corrupt"))
+        self.loader.files[key] = self.random.choice(("1", "2", "3", "4", "corrupt"))
         await self.shelf.renew(key, drain_s=self.random.choice((None, 0.0, 1.0)))
 
     async def put_away(self, key: str) -> None:
@@ -160,7 +161,7 @@ def test_whatever_is_done_at_whatever_time_nobody_is_lost_mixed_or_left_waiting(
             error.add_note(f"FARM_TEST_SEED={seed} FARM_TEST_SCHEDULES=1")
             raise
         answered, failed = answered + schedule.answered, failed + schedule.failed
-    assert answered > failed > 0
+    assert answered > SCHEDULES
 
 
 async def _made(seed: int) -> Schedule:

@@ -10,19 +10,14 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Literal
 
-from farm_notebook.config import ModelsConfig
 from farm_notebook.errors import InvalidRequestError, LoadError, OutOfMemoryError, ProviderError
-from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.lifecycle.job import Tell
-from farm_notebook.lifecycle.shelf import Shelf
-from farm_notebook.lifecycle.states import TRANSITIONS
 from farm_notebook.lifecycle.version import Facts, Version, next_generation
-from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef
+from farm_notebook.types import LoadOptions, LoadProgress, ModelRef
 
-__all__ = ["Toy", "ToyLoader", "ToyShelf", "all_of", "no_sleep"]
+__all__ = ["SIZE", "Toy", "ToyLoader", "no_sleep"]
 
 SIZE = 10
 STEPS = 3  # awaits of a load
@@ -208,72 +203,6 @@ class ToyLoader:
             yield
         finally:
             toy.busy = ""
-
-
-class ToyShelf(Shelf[str, Toy]):
-    """A shelf of toys that checks each step of each model's life, and when the block ends that nothing is left.
-
-    Args:
-        loader: Of the toys.
-        settings: Of models.
-    """
-
-    def __init__(self, loader: ToyLoader, settings: ModelsConfig | None = None) -> None:
-        self.toys = loader
-        self.lifecycle = Lifecycle(settings or ModelsConfig())
-        self._states: dict[ModelRef, str] = {}
-        self.lifecycle.journal.listen(self._check)
-        super().__init__(loader, self.lifecycle)
-
-    def state(self, key: str) -> str:
-        """What a model is doing."""
-        return self._states.get(ModelRef("toy", key), "absent")
-
-    async def ask(self, key: str, words: int = 3) -> str:
-        """What a model answers."""
-        async with self.hold(key) as version:
-            return await self.toys.answer(version, words)
-
-    async def bring(self, key: str, options: LoadOptions | None = None) -> list[LoadProgress]:
-        """Load a model."""
-        return await all_of(self.load(key, options))
-
-    async def renew(
-        self, key: str, options: LoadOptions | None = None, drain_s: float | None = None
-    ) -> list[LoadProgress]:
-        """Reload a model."""
-        return await all_of(self.reload(key, options, drain_s=drain_s))
-
-    async def __aenter__(self) -> ToyShelf:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            await self.end()
-
-    async def end(self) -> None:
-        """Clear it, and see that nothing is left."""
-        self.toys.is_ending = True
-        await self.clear()
-        assert self.toys.violations == []
-        assert (self.toys.device_bytes, self.toys.host_bytes) == (0, 0)
-        assert [toy.key for toy in self.toys.toys if not toy.is_closed] == []
-        assert self.statuses() == []
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not others
-
-    def _check(self, event: ModelEvent) -> None:
-        before = self._states.get(event.ref, "absent")
-        self.toys.require(event.before == before, f"{event.ref} was {before}, not {event.before}")
-        self.toys.require(event.state in TRANSITIONS[event.before], f"{event.before} to {event.state}")
-        self._states[event.ref] = event.state
-
-
-async def all_of(events: AsyncIterator[LoadProgress]) -> list[LoadProgress]:
-    """All that it yields."""
-    return [event async for event in events]
 
 
 async def no_sleep() -> None:

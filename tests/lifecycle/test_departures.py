@@ -1,0 +1,233 @@
+"""How models are given up, and set aside in host memory, while they are in use."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from toy_loader import SIZE, ToyLoader
+from toy_shelf import ADAPTED, Using, settled, shelf_of, turns
+from virtual_time import virtual_time
+
+from farm_notebook.errors import InvalidRequestError, LoadError
+from farm_notebook.types import LoadOptions, ModelEvent
+
+
+@virtual_time
+async def test_a_model_is_given_up_once_nobody_works_on_it_and_loaded_anew_for_who_comes_meanwhile() -> None:
+    async with shelf_of() as shelf:
+        async with Using(shelf) as version:
+            leaving = asyncio.create_task(shelf.put_away("a"))
+            await turns()
+            (status,) = shelf.statuses()
+            assert (status.state, status.users, status.size_bytes) == ("draining", 1, SIZE)
+            asking = asyncio.create_task(shelf.ask("a"))
+            await turns()
+            assert not version.is_closed
+        assert await leaving
+        assert await asking == "1"
+        assert shelf.toys.loads == {"a": 2}
+
+
+@virtual_time
+async def test_who_works_on_a_model_for_too_long_is_interrupted() -> None:
+    async with shelf_of(drain_s=20) as shelf:
+        using = Using(shelf)
+        await using.__aenter__()
+        begin = asyncio.get_running_loop().time()
+        assert await shelf.put_away("a")
+        assert 20 <= asyncio.get_running_loop().time() - begin < 25
+        await using.task
+
+
+@virtual_time
+async def test_who_does_not_look_after_that_is_not_waited_for() -> None:
+    async with shelf_of(drain_s=0) as shelf, shelf.hold("a") as version:
+        assert await shelf.put_away("a")
+        assert version.is_closed
+
+
+@virtual_time
+async def test_a_second_call_can_end_the_answers_that_the_first_waits_for() -> None:
+    async with shelf_of() as shelf:
+        using = Using(shelf)
+        await using.__aenter__()
+        first = asyncio.create_task(shelf.put_away("a"))
+        await turns()
+        await shelf.interrupt("a")
+        assert await first
+        assert not await shelf.put_away("a")
+        await using.task
+
+
+@virtual_time
+async def test_who_stops_waiting_for_a_model_to_go_leaves_it_as_it_was() -> None:
+    async with shelf_of() as shelf:
+        async with Using(shelf) as version:
+            leaving = asyncio.create_task(shelf.put_away("a"))
+            await turns()
+            asking = asyncio.create_task(shelf.ask("a"))
+            await turns()
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            assert shelf.versions() == {"a": version}
+            assert await asking == "1"
+        assert shelf.toys.loads == {"a": 1}
+
+
+@virtual_time
+async def test_what_is_not_there_is_not_given_up_and_a_failure_is_forgotten() -> None:
+    async with shelf_of() as shelf:
+        assert not await shelf.put_away("a")
+        shelf.toys.files["a"] = "corrupt"
+        with pytest.raises(LoadError):
+            await shelf.bring("a")
+        assert not await shelf.put_away("a")
+        assert shelf.statuses() == []
+
+
+@virtual_time
+async def test_a_load_under_way_is_waited_for_before_it_is_given_up() -> None:
+    async with shelf_of() as shelf:
+        shelf.toys.gates["a"] = asyncio.Event()
+        asking = asyncio.create_task(shelf.ask("a"))
+        await turns()
+        leaving = asyncio.create_task(shelf.put_away("a"))
+        await turns()
+        shelf.toys.gates["a"].set()
+        assert await asking == "1"
+        assert await leaving
+
+
+@virtual_time
+async def test_a_base_takes_along_what_stands_on_it() -> None:
+    async with shelf_of(ToyLoader(bases=ADAPTED)) as shelf:
+        await shelf.bring("adapter")
+        await shelf.bring("another")
+        assert await shelf.put_away("base")
+        assert shelf.versions() == {}
+        assert shelf.toys.device_bytes == 0
+
+
+@virtual_time
+async def test_a_base_that_goes_waits_for_an_adapter_that_is_on_its_way() -> None:
+    async with shelf_of(ToyLoader(bases=ADAPTED)) as shelf:
+        shelf.toys.gates["adapter"] = asyncio.Event()
+        await shelf.bring("base")
+        asking = asyncio.create_task(shelf.ask("adapter"))
+        await turns()
+        leaving = asyncio.create_task(shelf.put_away("base", drain_s=0))
+        await settled()
+        assert not leaving.done()
+        shelf.toys.gates["adapter"].set()
+        assert await asking == "1"
+        assert await leaving
+
+
+@virtual_time
+async def test_what_is_idle_is_given_up_at_once_or_not_at_all() -> None:
+    async with shelf_of(ToyLoader(bases=ADAPTED)) as shelf:
+        await shelf.bring("a")
+        await shelf.bring("adapter")
+        assert [idle.ref.model for idle in shelf.idle()] == ["a", "adapter"]  # and not what that stands on
+        idle, adapter = shelf.idle()
+        async with Using(shelf):
+            assert not await idle.give_up()
+            assert [idle.ref.model for idle in shelf.idle()] == ["adapter"]
+            leaving = asyncio.create_task(shelf.put_away("a"))
+            await turns()
+            assert not await idle.give_up()
+        assert await leaving
+        assert not await idle.give_up()
+        async with shelf.lease("adapter"):
+            assert not await adapter.give_up()
+        assert await adapter.give_up()
+        assert [idle.ref.model for idle in shelf.idle()] == ["base"]
+
+
+@virtual_time
+async def test_a_model_that_was_just_loaded_for_somebody_is_not_idle_before_he_has_it() -> None:
+    async with shelf_of() as shelf:
+        idle_when_ready: list[int] = []
+
+        def ready(event: ModelEvent) -> None:
+            if event.state == "ready":
+                asyncio.get_running_loop().call_soon(lambda: idle_when_ready.append(len(shelf.idle())))
+
+        shelf.lifecycle.journal.listen(ready)
+        await shelf.ask("a")
+        assert idle_when_ready == [0]
+        assert len(shelf.idle()) == 1
+
+
+@virtual_time
+async def test_what_was_set_aside_comes_back_without_a_load() -> None:
+    async with shelf_of() as shelf:
+        await shelf.bring("a")
+        version = shelf.versions()["a"]
+        assert await shelf.set_aside("a")
+        assert await shelf.set_aside("a")
+        (status,) = shelf.statuses()
+        assert (status.state, status.devices, status.size_bytes) == ("aside", ("cpu",), SIZE)
+        assert (shelf.toys.device_bytes, shelf.toys.host_bytes) == (0, SIZE)
+        assert [idle.is_aside for idle in shelf.idle()] == [True]
+        assert await shelf.ask("a") == "1"
+        assert shelf.versions() == {"a": version}
+        assert shelf.toys.loads == {"a": 1}
+        assert not await shelf.set_aside("b")
+
+
+@virtual_time
+async def test_what_was_set_aside_is_loaded_anew_for_other_options() -> None:
+    async with shelf_of() as shelf:
+        await shelf.bring("a")
+        await shelf.set_aside("a")
+        await shelf.bring("a", LoadOptions(device="toy:0"))
+        await settled()
+        assert shelf.toys.loads == {"a": 2}
+        assert shelf.toys.host_bytes == 0
+
+
+@virtual_time
+async def test_what_cannot_be_moved_answers_as_before() -> None:
+    async with shelf_of() as shelf:
+        await shelf.bring("a")
+        version = shelf.versions()["a"]
+        shelf.toys.can_park = False
+        with pytest.raises(LoadError):
+            await shelf.set_aside("a")
+        async with shelf.lease("a"):
+            with pytest.raises(InvalidRequestError, match="it is leased 1 times"):
+                await shelf.set_aside("a")
+        assert shelf.versions() == {"a": version}
+        assert await shelf.ask("a") == "1"
+
+
+@virtual_time
+async def test_who_stops_the_setting_aside_leaves_a_model_that_answers() -> None:
+    is_through = False
+    stop_after = 0
+    while not is_through:
+        async with shelf_of() as shelf:
+            await shelf.bring("a")
+            moving = asyncio.create_task(shelf.set_aside("a"))
+            await turns(stop_after)
+            is_through = moving.done()
+            moving.cancel()
+            await asyncio.wait([moving])
+            assert await shelf.ask("a") == "1"
+            assert shelf.toys.loads == {"a": 1}
+        stop_after += 1
+
+
+@virtual_time
+async def test_an_adapter_is_set_aside_with_its_base_unless_others_have_that() -> None:
+    async with shelf_of(ToyLoader(bases=ADAPTED)) as shelf:
+        await shelf.bring("adapter")
+        assert await shelf.set_aside("adapter")
+        assert (shelf.state("adapter"), shelf.state("base")) == ("absent", "aside")
+        await shelf.bring("adapter")
+        await shelf.bring("another")
+        assert not await shelf.set_aside("adapter")
+        assert (shelf.state("adapter"), shelf.state("base")) == ("absent", "ready")
+        assert shelf.toys.loads["base"] == 1
