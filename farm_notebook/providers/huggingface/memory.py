@@ -57,7 +57,8 @@ def give_back(left: Iterable[weakref.ref[Any]] = ()) -> None:
     if any(module() is not None for module in left):
         gc.collect()
     empty_caches()
-    if (trim := _trim()) is not None:
+    # Without this, the pages that tensors of some MB leave stay with the process.
+    if (trim := _libc("malloc_trim", ctypes.c_size_t)) is not None:
         trim(0)
 
 
@@ -96,6 +97,7 @@ class Pages(mmap.mmap):
     """
 
     unpin: Callable[[], object] | None = None  # called before
+    _place: int | None = None
 
     def __new__(cls, size_bytes: int) -> Self:
         try:
@@ -110,12 +112,19 @@ class Pages(mmap.mmap):
     def __del__(self) -> None:
         if self.unpin is not None:
             self.unpin()
+        drop = _libc("madvise", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        if (
+            self._place is not None and drop is not None
+        ):  # a foreign call, which frees the interpreter's lock:
+            drop(self._place, len(self), mmap.MADV_DONTNEED)  # to unmap some GB takes a good part of a second
 
     def bytes(self) -> torch.Tensor:
         """All of it."""
         import torch
 
-        return torch.frombuffer(self, dtype=torch.uint8)
+        whole = torch.frombuffer(self, dtype=torch.uint8)
+        self._place = whole.data_ptr()
+        return whole
 
 
 def pin(memory: torch.Tensor) -> Callable[[], object] | None:
@@ -141,11 +150,11 @@ def pin(memory: torch.Tensor) -> Callable[[], object] | None:
 
 
 @cache
-def _trim() -> Callable[[int], int] | None:
-    """glibc's ``malloc_trim``: without it, the pages that tensors of some MB leave stay with the process."""
+def _libc(name: str, *takes: Any) -> Callable[..., int] | None:
+    """A function of the C library on Linux; ``None`` where there is none of that name."""
     if not sys.platform.startswith("linux"):
         return None
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other libraries of C have none
-    if trim is not None:
-        trim.argtypes, trim.restype = (ctypes.c_size_t,), ctypes.c_int
-    return trim
+    function = getattr(ctypes.CDLL(None), name, None)  # not every library of C has all
+    if function is not None:
+        function.argtypes, function.restype = takes, ctypes.c_int
+    return function
