@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
 from farm_notebook.config import ModelsConfig
@@ -41,7 +40,7 @@ class Watcher:
         reload: Callable[[ModelRef], Awaitable[None]],
         settings: Callable[[], ModelsConfig],
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._look = look

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Sequence, Set
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
@@ -120,9 +120,9 @@ class Models:
         """Have one model take the place of another, in the memory that one of them needs.
 
         The one that leaves waits in host memory while there is room, from where it comes back by a copy.
-        Where the other cannot be loaded, or this is stopped, it is back when the error is raised.
+        Where the other cannot be loaded, or this is stopped before, it is back when the error is raised.
         """
-        was_there = leaving != coming and await self._is_answering(leaving)
+        was_there = leaving != coming and await self._is_in(leaving, ANSWERING)
         try:
             if was_there:
                 await self._put_out(leaving)
@@ -131,7 +131,7 @@ class Models:
                     yield progress
         except BaseException as error:
             if was_there:
-                await finish(self._bring_back(leaving, error))
+                await finish(self._bring_back(leaving, coming, error))
             raise
         await self._lifecycle.room.trim()
 
@@ -198,9 +198,9 @@ class Models:
     async def _renew(self, ref: ModelRef) -> None:
         await _exhaust(self.reload(ref))
 
-    async def _is_answering(self, ref: ModelRef) -> bool:
+    async def _is_in(self, ref: ModelRef, states: Set[ModelState]) -> bool:
         statuses = await self._provider(ref).model_statuses()
-        return any(status.ref == ref and status.state in ANSWERING for status in statuses)
+        return any(status.ref == ref and status.state in states for status in statuses)
 
     async def _put_out(self, ref: ModelRef) -> None:
         """Have a model leave its device: for host memory if it can be moved there."""
@@ -210,12 +210,13 @@ class Models:
         except (LoadError, OutOfMemoryError):
             await provider.unload_model(ref.model)
 
-    async def _bring_back(self, ref: ModelRef, error: BaseException) -> None:
-        """Load a model for which another was to come; where that fails too, the error says so."""
+    async def _bring_back(self, left: ModelRef, coming: ModelRef, error: BaseException) -> None:
+        """Load a model for which another was to come and did not; where that fails too, the error says so."""
         try:
-            await _exhaust(self._provider(ref).load_model(ref.model))
+            if not await self._is_in(coming, {"ready"}):
+                await _exhaust(self._provider(left).load_model(left.model))
         except Exception as another:  # noqa: BLE001 - what is told is why the other did not come
-            error.add_note(f"{ref} is not back: {another} The next request loads it.")
+            error.add_note(f"{left} is not back: {another} The next request loads it.")
 
 
 async def _exhaust(progress: AsyncGenerator[LoadProgress, None]) -> None:

@@ -27,13 +27,7 @@ class Folder:
         self.looks = 0
         self.fails: Callable[[str], Exception | None] = lambda files: None
         self.gate: asyncio.Event | None = None
-        self.watcher = Watcher(
-            self.look,
-            self.known,
-            self.reload,
-            lambda: SETTINGS,
-            clock=lambda: asyncio.get_running_loop().time(),
-        )
+        self.watcher = Watcher(self.look, self.known, self.reload, lambda: SETTINGS)
 
     async def look(self, ref: ModelRef) -> str | None:
         self.looks += 1
