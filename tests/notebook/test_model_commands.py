@@ -287,9 +287,17 @@ def test_a_name_that_leads_nowhere_is_refused(run: Run, line: str) -> None:
         run(line)
 
 
-def test_what_was_named_is_completed_from_then_on(run: Run, session: Session) -> None:
-    run("load shelved:other")
-    assert "shelved:other" in session.known.names()
+@pytest.mark.parametrize("line", ["load scripted:count-3", "watch scripted:count-3"])
+def test_what_was_named_is_completed_from_then_on(run: Run, session: Session, line: str) -> None:
+    run(line)
+    assert "scripted:count-3" in session.known.names()
+
+
+def test_a_mistyped_name_is_not_completed(run: Run, session: Session) -> None:
+    for line in ("load scripted:cuont", "reload scripted:cuont", "unload scripted:cuont"):
+        with pytest.raises(FarmError):
+            run(line)
+    assert "scripted:cuont" not in session.known.names()
 
 
 async def test_what_was_loaded_by_other_means_is_completed_too(farm: Farm, session: Session) -> None:

@@ -50,6 +50,7 @@ def run(session: Session, arguments: argparse.Namespace) -> None:
         )
     finally:
         session.news.skip(ref)  # whatever came of it is told here
+    session.known.add([str(ref)])
 
 
 def _outcome(ref: ModelRef, before: ModelStatus | None, now: ModelStatus | None, took_s: float) -> str:

@@ -52,10 +52,7 @@ class Session:
         from farm_notebook.router import is_dynamic, resolve
 
         ref = resolve(name, self.farm.config)
-        if is_dynamic(ref):
-            ref = self.farm.route(name).ref
-        self.known.add([str(ref)])
-        return ref
+        return self.farm.route(name).ref if is_dynamic(ref) else ref
 
     def status(self, ref: ModelRef) -> ModelStatus | None:
         """What a model does now; the newest where it is in memory in several ways, ``None`` where in none."""

@@ -25,6 +25,7 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[ModelStatus] |
         return status_table(watched, if_none="No model in memory is watched.")
     ref = session.ref(arguments.model)
     is_new = models.watch(str(ref))
+    session.known.add([str(ref)])
     once = "" if session.status(ref) else "once loaded, "
     print(f"{ref} is watched{'' if is_new else ' already'}: {once}it is loaded anew when its files change.")
     return None
