@@ -19,6 +19,7 @@ from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef,
 __all__ = ["Models"]
 
 ANSWERING: frozenset[ModelState] = frozenset({"loading", "ready", "reloading"})  # or about to
+INTERRUPT_EVERY_S = 0.1
 IN_MEMORY = ANSWERING | {"draining", "unloading", "aside"}
 
 
@@ -88,9 +89,17 @@ class Models:
             interrupt: End the answers under way, rather than wait for them.
         """
         provider = self._provider(ref)
-        if interrupt:
-            await provider.interrupt_model(ref.model)
-        return await provider.unload_model(ref.model)
+        if not interrupt:
+            return await provider.unload_model(ref.model)
+        leaving = asyncio.create_task(provider.unload_model(ref.model))
+        try:
+            while not leaving.done():
+                await provider.interrupt_model(ref.model)  # also those who were let in just before it went
+                await asyncio.wait([leaving], timeout=INTERRUPT_EVERY_S)
+            return leaving.result()
+        finally:
+            leaving.cancel()
+            await finish(asyncio.wait([leaving]))
 
     async def unload_all(self, *, interrupt: bool = False) -> tuple[ModelRef, ...]:
         """Give up every model that runs here; which they were.

@@ -231,3 +231,19 @@ async def test_an_adapter_is_set_aside_with_its_base_unless_others_have_that() -
         assert not await shelf.set_aside("adapter")
         assert (shelf.state("adapter"), shelf.state("base")) == ("absent", "ready")
         assert shelf.toys.loads["base"] == 1
+
+
+@virtual_time
+async def test_a_base_is_not_moved_from_who_took_an_adapter_in_hand_while_others_were_waited_for() -> None:
+    async with shelf_of(ToyLoader(bases=ADAPTED)) as shelf:
+        await shelf.bring("adapter")
+        async with Using(shelf, "base") as base:
+            moving = asyncio.create_task(shelf.set_aside("base"))
+            await turns()
+            held = shelf.lease("adapter")
+            await held.__aenter__()
+        with pytest.raises(InvalidRequestError, match="toy:base cannot be moved"):
+            await moving
+        assert shelf.versions() == {"base": base}
+        await held.__aexit__(None, None, None)
+        assert await shelf.set_aside("base")

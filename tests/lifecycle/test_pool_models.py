@@ -321,14 +321,36 @@ async def test_all_are_given_up_also_where_one_fails() -> None:
 
 
 @virtual_time
-async def test_answers_under_way_are_ended_where_that_is_wanted() -> None:
+async def test_answers_under_way_are_ended_where_that_is_wanted_also_of_those_who_come_at_that_moment() -> (
+    None
+):
+    async def client(farm: Toys, delay: int) -> None:
+        await turns(delay)
+        async with farm.shelf.hold("a") as version:
+            interrupts = version.value.interrupts
+            while version.value.interrupts == interrupts:  # noqa: ASYNC110 - a toy tells nothing by itself
+                await asyncio.sleep(0.01)
+
     async with Toys() as farm:
         await farm.load(A)
-        asking = asyncio.create_task(farm.shelf.ask("a", words=10_000))
-        await turns()
+        clients = [asyncio.create_task(client(farm, delay)) for delay in range(8)]
+        await turns(3)
+        begin = asyncio.get_running_loop().time()
         assert await farm.models.unload(A, interrupt=True)
-        with pytest.raises(Exception, match="interrupted"):
-            await asking
+        assert asyncio.get_running_loop().time() - begin < 1
+        while not all(each.done() for each in clients):  # some came to another generation
+            await farm.models.unload(A, interrupt=True)
+
+
+@virtual_time
+async def test_who_stops_an_unloading_by_force_leaves_nothing_behind() -> None:
+    async with Toys() as farm, farm.shelf.hold("a"):
+        unloading = asyncio.create_task(farm.models.unload(A, interrupt=True))
+        await asyncio.sleep(0.05)
+        unloading.cancel()
+        await asyncio.wait([unloading])
+        assert unloading.cancelled()
+        assert list(farm.shelf.versions()) == ["a"]
 
 
 @virtual_time
