@@ -16,6 +16,7 @@ from farm_notebook.types import ModelEvent, ModelRef, ModelStatus
 __all__ = [
     "events",
     "free",
+    "held",
     "lease",
     "load",
     "loaded",
@@ -25,6 +26,7 @@ __all__ = [
     "unload_all",
     "unwatch",
     "watch",
+    "watched",
 ]
 
 
@@ -106,6 +108,16 @@ def watch(model: str | None = None) -> bool:
 def unwatch(model: str | None = None) -> bool:
     """Leave a model as it is loaded; whether it was watched."""
     return default_farm().models.unwatch(model)
+
+
+def watched() -> tuple[ModelRef, ...]:
+    """The models that are watched, also those that are not in memory."""
+    return default_farm().models.watched()
+
+
+def held() -> dict[str, int]:
+    """Models that were given up and that something still holds, with how many bytes; ``free`` tells who."""
+    return default_farm().models.held()
 
 
 def events() -> tuple[ModelEvent, ...]:

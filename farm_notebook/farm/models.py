@@ -137,6 +137,23 @@ class AsyncModels:
         """Leave a model as it is loaded; whether it was watched."""
         return await loop.run(self._with(model, self._models.unwatch))
 
+    async def watched(self) -> tuple[ModelRef, ...]:
+        """The models that are watched, also those that are not in memory."""
+
+        async def told() -> tuple[ModelRef, ...]:
+            return self._models.watched()
+
+        return await loop.run(told())
+
+    def held(self) -> dict[str, int]:
+        """Models that were given up and that something still holds, with how many bytes of each are not free;
+        ``free`` tells who does.
+        """
+        held: dict[str, int] = {}
+        for ghost in self._ghosts.alive():
+            held[ghost.ref] = held.get(ghost.ref, 0) + ghost.held_bytes()
+        return held
+
     def events(self) -> tuple[ModelEvent, ...]:
         """What happened to the models of this process: the last 500 steps, oldest first."""
         return self._pool.providers.lifecycle.journal.events()
@@ -259,6 +276,14 @@ class Models:
     def unwatch(self, model: str | None = None) -> bool:
         """See ``AsyncModels.unwatch``."""
         return loop.run_blocking(self._core().unwatch(model))
+
+    def watched(self) -> tuple[ModelRef, ...]:
+        """See ``AsyncModels.watched``."""
+        return loop.run_blocking(self._core().watched())
+
+    def held(self) -> dict[str, int]:
+        """See ``AsyncModels.held``."""
+        return self._core().held()
 
     def events(self) -> tuple[ModelEvent, ...]:
         """See ``AsyncModels.events``."""

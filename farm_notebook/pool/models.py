@@ -174,6 +174,10 @@ class Models:
         self._unwatched.add(ref)
         return self._looking.unwatch(ref)
 
+    def watched(self) -> tuple[ModelRef, ...]:
+        """The models that are watched, also those that are not in memory."""
+        return tuple(sorted(self._lifecycle.watched, key=str))
+
     async def aclose(self) -> None:
         """Watch nothing any more."""
         self._lifecycle.watched.clear()

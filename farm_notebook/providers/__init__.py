@@ -14,14 +14,16 @@ import re
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from farm_notebook.config import ENV_PREFIX, FarmConfig
 from farm_notebook.errors import ConfigError, FarmError, UnknownProviderError
-from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.packages import checked, installed, load_installed, packages_of
 from farm_notebook.types import ProviderStatus
+
+if TYPE_CHECKING:
+    from farm_notebook.lifecycle.common import Lifecycle
 
 __all__ = [
     "disabled_provider",

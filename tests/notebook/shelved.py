@@ -7,12 +7,13 @@ The model ``slow`` loads for ever; what is in ``ShelvedProvider.broken`` cannot 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
 from typing import Any, ClassVar
 
 from farm_notebook.errors import LoadError
+from farm_notebook.holders.ghosts import Ghost
 from farm_notebook.lifecycle.job import Tell
 from farm_notebook.lifecycle.shelf import Shelf
 from farm_notebook.lifecycle.version import Facts, next_generation
@@ -38,7 +39,8 @@ FREE = 3_100_000_000
 class Weights:
     """What is loaded: the version of its files."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, name: str, version: str) -> None:
+        self.name = name
         self.version = version
         self.generation = next_generation()
 
@@ -64,13 +66,14 @@ class Loader:
             raise LoadError(f"The files of {key!r} are torn.")
         if key in self._provider.endless:
             await asyncio.Event().wait()
-        return Weights(self._provider.files.get(key, "first"))
+        return Weights(key, self._provider.files.get(key, "first"))
 
     async def interrupt(self, value: Weights) -> None:
         return
 
     async def close(self, value: Weights) -> None:
-        return
+        ghost = Ghost(value, ref=f"shelved:{value.name}", generation=value.generation, size_bytes=SIZE)
+        self._provider.lifecycle.ghosts.add(ghost)
 
     async def park(self, value: Weights) -> bool:
         return True
@@ -124,6 +127,11 @@ class ShelvedProvider(ScriptedProvider):
 
     async def interrupt_model(self, model: str) -> None:
         await self._shelf.interrupt(model)
+
+    @asynccontextmanager
+    async def lease(self, model: str) -> AsyncIterator[Weights]:
+        async with self._shelf.lease(model) as version:
+            yield version.value
 
     async def model_statuses(self) -> list[ModelStatus]:
         return self._shelf.statuses()

@@ -13,8 +13,8 @@ import pytest
 from kernels import Kernel
 from shells import Shell, plain_shell
 
-from farm_notebook.lifecycle.holders import holders_of
-from farm_notebook.lifecycle.names import Holder
+from farm_notebook.holders.names import Holder
+from farm_notebook.holders.search import holders_of
 from farm_notebook.notebook.kept import clear_kept, namespaces_of
 
 MADE = """
@@ -215,7 +215,7 @@ def kernel() -> Iterator[Kernel]:
 
 KERNEL = """
 import gc, threading, torch
-from farm_notebook.lifecycle.ghosts import Ghost, Ghosts
+from farm_notebook.holders.ghosts import Ghost, Ghosts
 from farm_notebook.notebook.kept import clear_kept, namespaces_of
 ghosts = Ghosts()
 def make(ref):

@@ -119,6 +119,16 @@ def test_unloading_says_what_came_back(run: Run) -> None:
     assert run("unload shelved:one") == "shelved:one was not loaded."
 
 
+def test_what_is_still_held_is_said_and_who_tells_by_whom(run: Run, farm: Farm) -> None:
+    with farm.models.lease("shelved:one") as weights:
+        pass
+    said = run("unload shelved:one")
+    assert said == "shelved:one is unloaded, but 270.0 MB of it are still held: `%farm free` tells by whom."
+    assert farm.models.held() == {"shelved:one": 270_000_000}
+    del weights
+    assert farm.models.held() == {}
+
+
 def test_all_are_unloaded_a_line_each(run: Run) -> None:
     run("load shelved:one")
     run("load shelved:two")
@@ -253,10 +263,12 @@ def test_a_watched_model_is_loaded_anew_by_itself(run: Run, farm: Farm) -> None:
 
 def test_a_model_that_is_not_loaded_is_watched_from_its_load_on(run: Run) -> None:
     assert ": once loaded, it is loaded anew" in run("watch shelved:one")
+    assert re.search(r"shelved:one +absent .* watched", run("watch"))
+    assert run("unwatch all") == "shelved:one is watched no more."
 
 
 def test_watched_models_are_listed_and_left_alone_again(run: Run) -> None:
-    assert "No model in memory is watched." in run("watch")
+    assert "No model is watched." in run("watch")
     assert run("unwatch all") == "No model is watched."
     run("load shelved:one")
     run("load shelved:two")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
@@ -42,7 +42,7 @@ def run(session: Session, arguments: argparse.Namespace) -> None:
     except BaseException:
         line.discard()
         raise
-    told = _outcome(unloaded, before, models.loaded())
+    told = _outcome(unloaded, before, models.loaded(), models.held())
     line.end(told or ("Nothing was loaded." if ref is None else f"{ref} was not loaded."))
 
 
@@ -52,21 +52,31 @@ def _busy(statuses: Iterable[ModelStatus]) -> str:
 
 
 def _outcome(
-    unloaded: Sequence[ModelRef], before: Sequence[ModelStatus], after: Sequence[ModelStatus]
+    unloaded: Sequence[ModelRef],
+    before: Sequence[ModelStatus],
+    after: Sequence[ModelStatus],
+    held: Mapping[str, int],
 ) -> str:
     """A line for each that is gone, which may be more than were asked for: adapters go with their base."""
-    from farm_notebook.notebook.statuses import where
-
     left = {(status.ref, status.generation) for status in after}
     gone = [
         status
         for status in before
         if status.state != "failed" and (status.ref, status.generation) not in left and unloaded
     ]
-    lines = [f"{status.ref} is unloaded{_said(where(status))}." for status in gone]
+    lines = [_line(status, held.get(str(status.ref), 0)) for status in gone]
     untold = set(unloaded) - {status.ref for status in gone}  # by a provider that tells nothing of its models
     return "\n".join(lines + [f"{ref} is unloaded." for ref in sorted(untold, key=str)])
 
 
-def _said(memory: str) -> str:
-    return f": {memory} given back" if memory else ""
+def _line(status: ModelStatus, held_bytes: int) -> str:
+    from rich.filesize import decimal
+
+    from farm_notebook.notebook.statuses import where
+
+    if held_bytes:
+        return (
+            f"{status.ref} is unloaded, but {decimal(held_bytes)} of it are still held: "
+            "`%farm free` tells by whom."
+        )
+    return f"{status.ref} is unloaded{f': {memory} given back' if (memory := where(status)) else ''}."

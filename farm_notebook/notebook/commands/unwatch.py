@@ -19,10 +19,7 @@ def add_arguments(parser: LineParser) -> None:
 def run(session: Session, arguments: argparse.Namespace) -> None:
     """Watch it no more."""
     models = session.farm.models
-    if arguments.model == ALL:
-        refs = [status.ref for status in models.loaded() if status.is_watched]
-    else:
-        refs = [session.ref(arguments.model)]
+    refs = models.watched() if arguments.model == ALL else (session.ref(arguments.model),)
     for ref in refs:
         was_watched = models.unwatch(str(ref))
         print(f"{ref} {'is watched no more' if was_watched else 'was not watched'}.")

@@ -21,8 +21,9 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[ModelStatus] |
     """Watch it from now on, or list those that are watched."""
     models = session.farm.models
     if arguments.model is None:
-        watched = (status for status in models.loaded() if status.is_watched)
-        return status_table(watched, if_none="No model in memory is watched.")
+        known = {status.ref: status for status in models.loaded()}
+        watched = (known.get(ref, ModelStatus(ref, "absent", is_watched=True)) for ref in models.watched())
+        return status_table(watched, if_none="No model is watched.")
     ref = session.ref(arguments.model)
     is_new = models.watch(str(ref))
     session.known.add([str(ref)])

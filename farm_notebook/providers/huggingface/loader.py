@@ -10,7 +10,7 @@ from pathlib import Path
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import LoadError
 from farm_notebook.lifecycle.common import Lifecycle
-from farm_notebook.lifecycle.ghosts import Ghost
+from farm_notebook.holders.ghosts import Ghost
 from farm_notebook.lifecycle.job import Tell
 from farm_notebook.lifecycle.room import Berth
 from farm_notebook.lifecycle.version import Facts
