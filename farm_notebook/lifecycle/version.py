@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from farm_notebook.errors import ProviderError
+
 __all__ = ["Facts", "Version", "next_generation"]
 
 T = TypeVar("T")
@@ -54,7 +56,7 @@ class Version(Generic[T]):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.value = value
+        self._value = [value]  # until it is closed
         self.facts = facts
         self.base = base
         self.users = 0
@@ -74,6 +76,17 @@ class Version(Generic[T]):
         self._standing = ExitStack()
         if base is not None:
             self._standing.enter_context(base.carrying())
+
+    @property
+    def value(self) -> T:
+        """What the provider made of it.
+
+        Raises:
+            ProviderError: It is closed; who still knows of it keeps no weights.
+        """
+        if not self._value:
+            raise ProviderError("The model was unloaded while it was in use. Make the call again.")
+        return self._value[0]
 
     @property
     def is_idle(self) -> bool:
@@ -134,6 +147,7 @@ class Version(Generic[T]):
     def close(self) -> None:
         """It is gone; what it stood on may go too."""
         self.is_closed = True
+        self._value.clear()
         self._standing.close()
 
     def _touch(self) -> None:

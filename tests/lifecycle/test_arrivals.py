@@ -63,9 +63,10 @@ async def test_a_reload_that_fails_leaves_the_old_model_answering(room: int) -> 
 
 @pytest.mark.parametrize("room", [100, 15])
 @pytest.mark.parametrize("is_used", [False, True])
+@pytest.mark.parametrize("is_stopped_again", [False, True])
 @virtual_time
 async def test_a_reload_that_is_stopped_anywhere_ends_in_the_old_model_or_the_new_one(
-    room: int, is_used: bool
+    room: int, is_used: bool, is_stopped_again: bool
 ) -> None:
     texts = set[str]()
     is_through = False
@@ -79,6 +80,9 @@ async def test_a_reload_that_is_stopped_anywhere_ends_in_the_old_model_or_the_ne
             await turns(stop_after)
             is_through = reload.done()
             reload.cancel()
+            if is_stopped_again:
+                await turns(4)
+                reload.cancel()
             await asyncio.wait([reload])
             assert [shelf.state(key) for key in shelf.versions()] == ["ready"]
             assert {await task for task in asking} <= {"1", "2"}

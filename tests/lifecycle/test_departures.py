@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
-from toy_loader import SIZE, ToyLoader
+from toy_loader import SIZE, Toy, ToyLoader
 from toy_shelf import ADAPTED, Using, settled, shelf_of, turns
 from virtual_time import virtual_time
 
 from farm_notebook.errors import InvalidRequestError, LoadError
+from farm_notebook.lifecycle.job import Tell
 from farm_notebook.types import LoadOptions, ModelEvent
 
 
@@ -247,3 +250,44 @@ async def test_a_base_is_not_moved_from_who_took_an_adapter_in_hand_while_others
         assert shelf.versions() == {"base": base}
         await held.__aexit__(None, None, None)
         assert await shelf.set_aside("base")
+
+
+@pytest.mark.parametrize("room", [100, 15])
+@virtual_time
+async def test_nothing_here_keeps_what_was_given_up_or_replaced(room: int) -> None:
+    class Weights(Toy):
+        """That are gone as soon as nobody refers to them."""
+
+    kept: list[weakref.ref[Toy]] = []
+
+    class Forgetting(ToyLoader):
+        async def load(self, key: str, base: Toy | None, options: LoadOptions, tell: Tell) -> Toy:
+            await super().load(key, base, options, tell)
+            self.toys.clear()
+            toy = Weights(key, self.files.get(key, "1"), base)
+            kept.append(weakref.ref(toy))
+            return toy
+
+    gc.collect()
+    gc.disable()  # no cycle may have to be found first
+    try:
+        async with shelf_of(Forgetting(room=room)) as shelf:
+            await shelf.ask("a")
+            shelf.toys.files["a"] = "2"
+            await shelf.renew("a")
+            await settled()
+            assert [toy() is None for toy in kept] == [True, False]
+            shelf.toys.files["a"] = "corrupt"
+            with pytest.raises(LoadError):
+                await shelf.renew("a")
+            await shelf.set_aside("a")
+            await shelf.ask("a")
+            moving = asyncio.create_task(shelf.set_aside("a"))
+            await asyncio.sleep(0)
+            moving.cancel()
+            await asyncio.wait([moving])
+            del moving  # whose error knows the way it came
+            assert await shelf.put_away("a")
+            assert [toy() is None for toy in kept] == [True, True]
+    finally:
+        gc.enable()

@@ -83,6 +83,9 @@ class Schedule:
                 for _ in range(self.random.randrange(8)):
                     await self.pause()
                 work.cancel()
+                if self.random.random() < 0.3:
+                    await self.pause()
+                    work.cancel()
             await asyncio.wait([work])
             if not work.cancelled() and (error := work.exception()) is not None:
                 assert isinstance(error, FarmError), repr(error)
@@ -100,9 +103,9 @@ class Schedule:
 
     async def lease(self, key: str) -> None:
         async with self.shelf.lease(key) as version:
-            place = version.value.place
+            toy, place = version.value, version.value.place
             await asyncio.sleep(LEASED_S)
-            self.loader.require(version.value.place in (place, "nowhere"), f"{key} was moved while leased")
+            self.loader.require(toy.place in (place, "nowhere"), f"{key} was moved while leased")
 
     async def load(self, key: str) -> None:
         await self.shelf.bring(key)

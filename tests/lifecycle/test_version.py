@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from farm_notebook.errors import ProviderError
 from farm_notebook.lifecycle.version import Facts, Version, next_generation
 
 
@@ -122,3 +123,11 @@ def test_nobody_waits_for_those_on_a_generation_that_was_dismissed() -> None:
         assert base.idle.is_set()
         assert base.bare.is_set()
         assert base.users == 1
+
+
+def test_who_still_knows_of_a_closed_one_has_nothing_of_it() -> None:
+    version = made()
+    assert version.value == "weights"
+    version.close()
+    with pytest.raises(ProviderError, match="unloaded while it was in use"):
+        _ = version.value

@@ -99,9 +99,10 @@ class Using:
 
     async def _use(self) -> None:
         async with self._shelf.hold(self._key) as self.version:
-            interrupts = self.version.value.interrupts
+            toy = self.version.value
+            interrupts = toy.interrupts
             self.has_begun.set()
-            while not self.leave.is_set() and self.version.value.interrupts == interrupts:  # noqa: ASYNC110 - a toy tells nothing by itself
+            while not self.leave.is_set() and toy.interrupts == interrupts:  # noqa: ASYNC110 - a toy tells nothing by itself
                 await asyncio.sleep(0.1)
 
     async def __aenter__(self) -> Version[Toy]:
