@@ -314,7 +314,8 @@ async def test_no_texts_are_no_vectors_and_no_tokens(bert: Path) -> None:
 async def test_a_cancel_ends_the_work_between_two_batches(bert: Path) -> None:
     async with provided() as provider:
         await drain(provider.load_model(str(bert)))
-        (resident,) = provider._shelf.residents().values()
+        (version,) = provider._shelf.versions().values()
+        resident = version.value
         begun, calls = asyncio.Event(), []
         loop = asyncio.get_running_loop()
         go_on = asyncio.Event()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import LoadError
-from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.holders.ghosts import Ghost
+from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.lifecycle.job import Tell
 from farm_notebook.lifecycle.room import Berth
 from farm_notebook.lifecycle.version import Facts
@@ -23,7 +23,7 @@ from farm_notebook.providers.huggingface.fingerprint import fingerprint
 from farm_notebook.providers.huggingface.loaded import LoadedModel
 from farm_notebook.providers.huggingface.loading import load, need_bytes
 from farm_notebook.providers.huggingface.memory import give_back
-from farm_notebook.providers.huggingface.parking import park, unpark
+from farm_notebook.providers.huggingface.parking import HostMemory, Parked, park, unpark
 from farm_notebook.providers.huggingface.resident import Resident
 from farm_notebook.providers.huggingface.source import Source
 from farm_notebook.providers.huggingface.validation import validate
@@ -46,6 +46,7 @@ class HuggingFaceLoader:
     def __init__(self, config: FarmConfig, lifecycle: Lifecycle) -> None:
         self._config = config
         self._lifecycle = lifecycle
+        self._spare: HostMemory | None = None  # of the model that came back last: to pin other takes longer
 
     def ref(self, source: Source) -> ModelRef:
         return ModelRef(PROVIDER, source.name)
@@ -86,16 +87,18 @@ class HuggingFaceLoader:
             self._lifecycle.ghosts.add(Ghost(loaded.module, ref=ref, generation=loaded.generation))
         module = weakref.ref(loaded.module)
         del loaded
-        del resident.loaded  # the last that refers to it, unless the user does
+        last: list[object] = [resident.loaded, resident.parked]  # that refer to it, unless the user does
+        del resident.loaded
         resident.parked = None
-        await in_thread(lambda _: give_back([module]))
+        await in_thread(lambda _: _drop(last, [module]))
 
     async def park(self, resident: Resident) -> bool:
         if resident.engine is not None:
             await resident.engine.aclose()
             resident.engine = None
         try:
-            resident.parked = await in_thread(partial(park, resident.loaded))
+            host, self._spare = self._spare, None
+            resident.parked = await in_thread(partial(park, resident.loaded, host=host))
         finally:
             if resident.parked is None:
                 resident.engine = self._engine(resident.loaded)
@@ -109,11 +112,24 @@ class HuggingFaceLoader:
             (device,) = loaded.devices
             async with self._lifecycle.room.berth(self._ref_of(resident), parked.size_bytes, wanted=device):
                 loaded = await in_thread(partial(unpark, parked, loaded.device))
+            await self._keep(parked)
         resident.loaded, resident.parked = loaded, None
         resident.engine = self._engine(loaded)
 
     def death(self, resident: Resident) -> None:
         return None
+
+    async def give_back_memory(self) -> None:
+        """Return what no model needs to the system and to the devices' drivers."""
+        last: list[object] = [self._spare]
+        self._spare = None
+        await in_thread(lambda _: _drop(last))
+
+    async def _keep(self, parked: Parked) -> None:
+        """Have the next model that is set aside move to where this one was; one such place is kept."""
+        last: list[object] = [self._spare]
+        self._spare = parked.host
+        await in_thread(lambda _: last.clear())  # giving some GB back takes its time
 
     async def fingerprint(self, source: Source) -> str | None:
         """Of the files of a model as they are now; ``None`` where they are not whole, or not here."""
@@ -208,3 +224,14 @@ class HuggingFaceLoader:
         if wants and len(loaded.devices) == 1 and can_batch(loaded.module):
             return Batcher(loaded.module, name=loaded.name, max_rows=settings.max_batch)
         return SingleStream(loaded.module, name=loaded.name)
+
+
+def _drop(last: list[object], modules: Sequence[weakref.ref[object]] = ()) -> None:
+    """In a thread, as it takes its time: let go of what is large, and give its memory back.
+
+    Args:
+        last: What nothing else refers to.
+        modules: Those that went with it.
+    """
+    last.clear()
+    give_back(modules)

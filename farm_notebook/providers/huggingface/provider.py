@@ -25,7 +25,6 @@ from farm_notebook.providers.huggingface.engine import Engine
 from farm_notebook.providers.huggingface.grammar import grammar_processor
 from farm_notebook.providers.huggingface.lease import LeasedModel
 from farm_notebook.providers.huggingface.loader import HuggingFaceLoader
-from farm_notebook.providers.huggingface.memory import give_back
 from farm_notebook.providers.huggingface.prompt import make_prompt
 from farm_notebook.providers.huggingface.resident import Resident
 from farm_notebook.providers.huggingface.sampling import sampling_config
@@ -120,7 +119,7 @@ class HuggingFaceProvider(AIProvider):
 
     async def give_back_memory(self) -> None:
         if "torch" in sys.modules:
-            await in_thread(lambda _: give_back())
+            await self._loader.give_back_memory()
 
     async def model_statuses(self) -> list[ModelStatus]:
         return self._shelf.statuses()
