@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import LoadError
@@ -226,7 +227,7 @@ class HuggingFaceLoader:
         return SingleStream(loaded.module, name=loaded.name)
 
 
-def _drop(last: list[object], modules: Sequence[weakref.ref[object]] = ()) -> None:
+def _drop(last: list[object], modules: Sequence[weakref.ref[Any]] = ()) -> None:
     """In a thread, as it takes its time: let go of what is large, and give its memory back.
 
     Args:
