@@ -87,12 +87,10 @@ class Caretaker(Generic[K, T]):
                 raise
 
     async def close(self, version: Version[T]) -> None:
-        """Give its memory back, once."""
+        """Give its memory back."""
 
         async def close() -> None:
             async with version.lock:
-                if version.is_closed:
-                    return
                 try:
                     await self._loader.close(version.value)
                 finally:

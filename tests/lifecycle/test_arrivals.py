@@ -233,6 +233,19 @@ async def test_an_adapter_that_does_not_fit_its_new_base_goes_on_with_the_old_on
 
 
 @virtual_time
+async def test_an_adapter_that_came_to_the_new_base_by_itself_is_not_loaded_twice() -> None:
+    async with shelf_of(ToyLoader(bases=ADAPTED)) as shelf:
+        await shelf.bring("adapter")
+        shelf.toys.gates["adapter"] = asyncio.Event()
+        reload = asyncio.create_task(shelf.renew("base"))
+        await turns()
+        await shelf.bring("another")
+        shelf.toys.gates["adapter"].set()
+        await reload
+        assert shelf.toys.loads == {"base": 2, "adapter": 2, "another": 1}
+
+
+@virtual_time
 async def test_an_adapter_that_is_not_in_memory_is_not_brought_there_by_its_base() -> None:
     async with shelf_of(ToyLoader(bases=ADAPTED)) as shelf:
         await shelf.bring("adapter")
@@ -299,6 +312,7 @@ async def test_a_model_that_answered_since_is_started_again_every_time() -> None
             assert shelf.toys.loads == {"a": loads}
             shelf.toys.kill(shelf.toys.toys[-1])
             await settled()
+            assert shelf.state("a") == "ready"
 
 
 @virtual_time

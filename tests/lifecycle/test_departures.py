@@ -291,3 +291,39 @@ async def test_nothing_here_keeps_what_was_given_up_or_replaced(room: int) -> No
             assert [toy() is None for toy in kept] == [True, True]
     finally:
         gc.enable()
+
+
+@virtual_time
+async def test_an_interrupt_is_brought_to_its_end_whoever_stops_waiting_for_it() -> None:
+    ended: list[str] = []
+
+    class Slow(ToyLoader):
+        async def interrupt(self, value: Toy) -> None:
+            await super().interrupt(value)
+            await asyncio.sleep(1)
+            ended.append(value.key)
+
+    async with shelf_of(Slow()) as shelf:
+        using = Using(shelf)
+        await using.__aenter__()
+        interrupting = asyncio.create_task(shelf.interrupt("a"))
+        await asyncio.sleep(0.5)
+        interrupting.cancel()
+        await asyncio.wait([interrupting])
+        assert ended == ["a"]
+        await using.task
+
+
+@virtual_time
+async def test_what_is_closed_already_is_not_interrupted() -> None:
+    class Slow(ToyLoader):
+        async def close(self, value: Toy) -> None:
+            await asyncio.sleep(1)
+            await super().close(value)
+
+    async with shelf_of(Slow(), drain_s=0) as shelf, shelf.hold("a"):  # who does not look
+        leaving = asyncio.create_task(shelf.put_away("a"))
+        await asyncio.sleep(5.5)  # it is waited for in vain
+        assert shelf.state("a") == "unloading"
+        await shelf.interrupt("a")
+        assert await leaving
