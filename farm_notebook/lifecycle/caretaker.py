@@ -87,10 +87,12 @@ class Caretaker(Generic[K, T]):
                 raise
 
     async def close(self, version: Version[T]) -> None:
-        """Give its memory back."""
+        """Give its memory back, once."""
 
         async def close() -> None:
             async with version.lock:
+                if version.is_closed:
+                    return
                 try:
                     await self._loader.close(version.value)
                 finally:

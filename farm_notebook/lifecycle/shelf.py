@@ -180,13 +180,22 @@ class Shelf(Generic[K, T]):
             for version in slot.generations:
                 version.dismiss()
         await self._background.stop()
-        errors = [error for slot in slots for error in await tried(self._departures.put_away(slot))]
-        left = [(slot, version) for slot in slots for version in slot.generations]
-        left.sort(key=lambda pair: -pair[1].facts.generation)  # what stands on another goes before it
-        for slot, version in left:
-            errors += await tried(self._departures.close(slot, version))
+        errors = await self._close_old(slots)
+        for slot in slots:
+            errors += await tried(self._departures.put_away(slot))
+        errors += await self._close_old(slots)
         if errors:
             raise errors[0]
+
+    async def _close_old(self, slots: list[Slot[K, T]]) -> list[Exception]:
+        """Give up old generations that nobody sees off any more and nothing stands on; what that raised."""
+        left = [(slot, version) for slot in slots for version in slot.old]
+        left.sort(key=lambda pair: -pair[1].facts.generation)  # what stands on another goes before it
+        errors: list[Exception] = []
+        for slot, version in left:
+            if not version.carried:
+                errors += await tried(self._departures.close(slot, version))
+        return errors
 
     async def _ready(self, key: K) -> Version[T]:
         slot = self._slots.at(key)

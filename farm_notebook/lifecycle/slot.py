@@ -55,6 +55,12 @@ class Slot(Generic[K, T]):
         """What takes memory, and is not on its way out."""
         return self.version or self.aside
 
+    @property
+    def old(self) -> list[Version[T]]:
+        """Those in memory that do not answer any more, but for one that somebody is giving up or moving."""
+        spared = {id(self.held)} | {id(newest) for newest in self.generations[-1:] if self.lock.locked()}
+        return [version for version in self.generations if id(version) not in spared]
+
     def status(self, *, is_pinned: bool, is_watched: bool) -> ModelStatus:
         """What can be told of it; of one on its way out too."""
         shown = self.held or next(reversed(self.generations), None)

@@ -216,6 +216,20 @@ async def test_an_old_model_that_nobody_has_begun_to_see_off_goes_too() -> None:
 
 
 @virtual_time
+async def test_a_base_goes_after_the_old_adapters_that_stand_on_it() -> None:
+    shelf = shelf_of(ToyLoader(bases=ADAPTED))
+    using = Using(shelf, "adapter")
+    await using.has_begun.wait()
+    await shelf.renew("adapter")
+    assert len(shelf.toys.toys) == 3
+    shelf.toys.is_ending = True
+    await shelf.clear()
+    using.leave.set()
+    await using.task
+    await shelf.end()
+
+
+@virtual_time
 async def test_what_fails_to_close_keeps_nobody_else_open() -> None:
     class Stuck(ToyLoader):
         async def close(self, value: Toy) -> None:
