@@ -21,6 +21,7 @@ NAMES = (
     "huggingface",
     "heartbeat",
     "devices",
+    "models",
 )
 
 

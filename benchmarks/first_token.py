@@ -12,7 +12,7 @@ from statistics import median
 
 from benchmarks.kernels import Cell, Kernel
 from benchmarks.measure import Settings, clean_environment, interleaved, run_child, spread
-from benchmarks.models import EMBEDDED, embedded_file
+from benchmarks.model_files import EMBEDDED, embedded_file
 from benchmarks.report import Row, Table
 from farm_notebook.config import load_config
 

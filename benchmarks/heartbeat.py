@@ -11,13 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import zmq
 
+from benchmarks.checkpoints import TINY
 from benchmarks.kernels import Kernel
-from benchmarks.measure import Settings, clean_environment, spread
-from benchmarks.models import embedded_file
+from benchmarks.measure import Settings, clean_environment, run_child, spread
+from benchmarks.model_files import small_model
 from benchmarks.report import Row, Table
 
 ROUNDS = 3
@@ -26,56 +30,67 @@ GOAL_MS = 50.0
 
 _SETUP = """
 from farm_notebook import Farm
-farm = Farm(cache={"enabled": False}, model="huggingface:%s")
+model, other = "huggingface:%s", "huggingface:%s"
+farm = Farm(cache={"enabled": False}, model=model)
 """
 # What a user does, phase by phase.
 PHASES = {
-    "import and load": "for _ in farm.load(): pass",
+    "import and load": "for _ in farm.models.load(): pass",
     "a first answer of 5 tokens": "farm.chat('Write a long story.', max_tokens=5)",
     "an answer of 60 tokens": "farm.chat('Write a long story.', max_tokens=60)",
-    "unload": "farm.unload()",
-    "load again": "for _ in farm.load(): pass",
+    "reload": "for _ in farm.models.reload(): pass",
+    "swap, the other from disk": "for _ in farm.models.swap(model, other): pass",
+    "swap, back from host memory": "for _ in farm.models.swap(other, model): pass",
+    "unload": "farm.models.unload()",
+    "load again": "for _ in farm.models.load(): pass",
 }
+LOADS = ("import and load", "reload", "load again")
 _BY_HAND = """
 import transformers
-transformers.AutoModelForCausalLM.from_pretrained(%r, gguf_file=%r)
+transformers.AutoModelForCausalLM.from_pretrained(%r, **%r)
 """
 
 
 def run(settings: Settings) -> Table:
     """Fresh kernels, one a round, and one that loads the same file by hand."""
+    if find_spec("transformers") is None:
+        return Table("heartbeat", "The heartbeat.", (), ('pip install "farm-notebook[huggingface]"',))
+    path, what = small_model()
     title = (
         "The longest round trip of a kernel's heartbeat, pinged every 5 ms, in each phase of a model of "
-        "transformers in it; medians (least to greatest) of fresh kernels."
+        f"transformers in it, {what}; medians (least to greatest) of fresh kernels."
     )
-    if find_spec("transformers") is None:
-        return Table("heartbeat", title, (), ('pip install "farm-notebook[huggingface]"',))
-    path = embedded_file()
     taken: dict[str, list[float]] = {phase: [] for phase in PHASES}
     by_hand: list[float] = []
-    with clean_environment() as environment:
+    with clean_environment() as environment, TemporaryDirectory() as other:
+        run_child("model_checkpoint", TINY.name, "cpu", other)
         environment |= {"HF_HUB_OFFLINE": "1"}
         for _ in range(settings.rounds or ROUNDS):
             with Kernel(environment) as kernel:
-                kernel.execute(_SETUP % path)
+                kernel.execute(_SETUP % (path, other))
                 for phase, code in PHASES.items():
                     with _longest_ms(kernel, taken[phase]):
                         kernel.execute(code)
             with Kernel(environment) as kernel, _longest_ms(kernel, by_hand):
-                kernel.execute(_BY_HAND % (str(path.parent), path.name))
+                kernel.execute(_BY_HAND % _place(path))
     peer = f"from_pretrained in the cell: {median(by_hand):.0f} ms"
     rows = [
         Row(
             phase,
             spread(values, "ms", 1),
-            peer if "load" in phase and phase != "unload" else "",
-            median(values) / median(by_hand) if "load" in phase and phase != "unload" else None,
+            peer if phase in LOADS else "",
+            median(values) / median(by_hand) if phase in LOADS else None,
             f"≤ {GOAL_MS:g} ms",
             max(values) <= GOAL_MS,
         )
         for phase, values in taken.items()
     ]
     return Table("heartbeat", title, tuple(rows), ("A goal is met where the greatest value meets it.",))
+
+
+def _place(path: Path) -> tuple[str, dict[str, Any]]:
+    """A folder and the options with which ``from_pretrained`` finds a model."""
+    return (str(path), {}) if path.is_dir() else (str(path.parent), {"gguf_file": path.name})
 
 
 @contextmanager

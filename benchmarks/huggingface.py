@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
 from benchmarks.measure import Settings, interleaved, spread
-from benchmarks.models import embedded_file
+from benchmarks.model_files import small_model
 from benchmarks.report import Row, Table, at_least, at_most
 from farm_notebook import AsyncFarm, loop
 from farm_notebook.providers.huggingface.batching import Batcher, Tokens
@@ -54,16 +55,16 @@ class Pace:
 
 def run(settings: Settings) -> Table:
     """The tiny model and the real one in turn."""
-    title = (
-        "Tokens a second. 'tiny' is a Llama of 2 layers of random weights, 'real' the embedded 135M model in "
-        f"float32. Answers of {TOKENS['tiny']} and {TOKENS['real']} tokens to prompts of about "
-        f"{PROMPT_TOKENS}. Medians (least to greatest)."
-    )
     if find_spec("transformers") is None:
-        return Table("huggingface", title, (), ('pip install "farm-notebook[huggingface]"',))
-    rounds = settings.rounds or ROUNDS
+        return Table("huggingface", "Tokens a second.", (), ('pip install "farm-notebook[huggingface]"',))
+    rounds, (path, what) = settings.rounds or ROUNDS, small_model()
+    title = (
+        f"Tokens a second. 'tiny' is a Llama of 2 layers of random weights, 'real' {what} in float32. "
+        f"Answers of {TOKENS['tiny']} and {TOKENS['real']} tokens to prompts of about {PROMPT_TOKENS}. "
+        "Medians (least to greatest)."
+    )
     with _one_thread() as notes, asyncio.Runner() as runner:
-        rows = [*_tiny_rows(rounds), *_real_rows(runner, rounds)]
+        rows = [*_tiny_rows(rounds), *_real_rows(runner, path, rounds)]
     return Table("huggingface", title, tuple(rows), notes)
 
 
@@ -93,9 +94,9 @@ def _tiny_rows(rounds: int) -> list[Row]:
     return _rows("tiny", module, _prompts(module), rounds, {})
 
 
-def _real_rows(runner: asyncio.Runner, rounds: int) -> list[Row]:
+def _real_rows(runner: asyncio.Runner, path: Path, rounds: int) -> list[Row]:
     farm = AsyncFarm(cache={"enabled": False}, huggingface={"dtype": "float32"})
-    model = f"huggingface:{embedded_file()}"
+    model = f"huggingface:{path}"
 
     async def answered(tokens: int) -> int:
         finished = None

@@ -11,7 +11,7 @@ import httpx2
 
 from benchmarks.clients import Call, Runner, asking, chat, closed, count_events, count_json, seconds, times
 from benchmarks.measure import interleaved, spread
-from benchmarks.models import EMBEDDED
+from benchmarks.model_files import EMBEDDED
 from benchmarks.report import Row, at_most
 from farm_notebook import AsyncFarm, Farm
 

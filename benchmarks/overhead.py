@@ -21,8 +21,8 @@ from benchmarks.clients import (
     times,
 )
 from benchmarks.measure import Settings, interleaved, spread
+from benchmarks.model_files import EMBEDDED
 from benchmarks.model_overhead import model_rows
-from benchmarks.models import EMBEDDED
 from benchmarks.report import Row, Table, at_least, at_most
 from benchmarks.wire import WireProvider, synthetic_server
 from farm_notebook import AsyncFarm, ChatRequest, Farm, loop
