@@ -327,3 +327,17 @@ async def test_what_is_closed_already_is_not_interrupted() -> None:
         assert shelf.state("a") == "unloading"
         await shelf.interrupt("a")
         assert await leaving
+
+
+@virtual_time
+async def test_a_model_that_is_being_reloaded_makes_no_room_for_another() -> None:
+    async with shelf_of() as shelf:
+        await shelf.bring("a")
+        (idle,) = shelf.idle()
+        shelf.toys.gates["a"] = asyncio.Event()
+        reload = asyncio.create_task(shelf.renew("a"))
+        await turns()
+        assert shelf.idle() == []
+        assert not await idle.give_up()  # or it would wait for a load that may wait for it
+        shelf.toys.gates["a"].set()
+        await reload
