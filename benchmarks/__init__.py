@@ -4,6 +4,7 @@
 tables in ``RESULTS.md``. ``children`` holds what runs in other processes. Nothing here asserts a time:
 a missed goal is a "no" in a table.
 
-A machine with a GPU and no network: ``FARM_OFFLINE=1 python -m benchmarks models devices heartbeat huggingface
---write``. Models are made on the spot, as large as the GPU, the memory and the disk of ``TMPDIR`` allow.
+On a machine with a GPU and no network: ``FARM_OFFLINE=1 python -m benchmarks models devices heartbeat
+huggingface --write``. Models are made on the spot, as large as the GPU, host memory and the disk of
+``TMPDIR`` allow.
 """
