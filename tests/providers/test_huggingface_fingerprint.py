@@ -17,7 +17,7 @@ pytest.importorskip("transformers", reason="the extra huggingface is not install
 from gguf_files import write_adapter
 
 from farm_notebook.providers.huggingface import fingerprint as module
-from farm_notebook.providers.huggingface.fingerprint import fingerprint
+from farm_notebook.providers.huggingface.fingerprint import fingerprint, is_being_written
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 Change = Callable[[Path], object]
@@ -208,3 +208,17 @@ def test_the_weights_are_not_read(folder: Path) -> None:
 def test_torch_is_not_needed() -> None:
     code = f"import sys, {module.__name__}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", [".tmpSt6Ve3", "model.safetensors.tmp", "model.safetensors.part"])
+def test_a_saver_is_at_work_while_a_file_has_a_passing_name_and_was_written_to_just_now(
+    folder: Path, name: str
+) -> None:
+    assert not is_being_written(folder)
+    passing = folder / name
+    passing.write_bytes(b"")
+    assert is_being_written(folder)
+    long_ago = passing.stat().st_mtime - 60
+    os.utime(passing, (long_ago, long_ago))
+    assert not is_being_written(folder), "it was left behind"
+    assert not is_being_written(folder / "nowhere")

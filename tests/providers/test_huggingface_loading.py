@@ -134,7 +134,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     ),
     "weights of another shape": (
         lambda folder: change_config(folder, intermediate_size=100),
-        "mlp.*another shape|mismatch",
+        r"6 weights have another shape than its configuration says \(model\.layers\.0\.mlp\.",
     ),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "there is no \\*.safetensors"),
     "no configuration": (lambda folder: (folder / "config.json").unlink(), "there is no '.*config.json'"),

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import time
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from farm_notebook.providers.huggingface.checkpoint import read_header, tensors_
 from farm_notebook.providers.huggingface.digest import DIGESTED
 from farm_notebook.providers.huggingface.gguf_header import gguf_tensors
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "is_being_written"]
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+PASSING = (".tmp*", "*.tmp", "*.part", "*.incomplete")  # names of files that will have another one when whole
+PASSING_S = 10.0  # since it was last written to: what is older was left behind
 HEAD_BYTES = 4096  # of a file's content that are looked at, behind the header of safetensors
 
 
@@ -60,6 +63,19 @@ def fingerprint(folder: Path, gguf: str | None = None) -> str | None:
     ):
         return None  # a file went while it was looked at, or is not whole yet
     return hashlib.sha256(repr(marks).encode()).hexdigest()
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether a saver is at work in a checkpoint's folder, of which all files may be whole, and of before.
+
+    safetensors 0.8 writes to ``.tmpXXXXXX``, which gets its name at the end, minutes after the configuration.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            passing = [entry for entry in entries if any(fnmatch(entry.name, name) for name in PASSING)]
+            return any(abs(time.time() - entry.stat().st_mtime) < PASSING_S for entry in passing)
+    except OSError:
+        return False  # it has its name by now, or the folder is gone
 
 
 def _starts(folder: Path, names: list[str]) -> list[bytes]:

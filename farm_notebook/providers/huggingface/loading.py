@@ -149,7 +149,11 @@ def _module(checkpoint: Checkpoint, options: dict[str, Any]) -> tuple[PreTrained
     if checkpoint.gguf is None:  # a GGUF file's configuration is made again from its header
         options = options | {"config": config, "use_safetensors": not checkpoint.is_pickled}
     module, info = _auto_class(config).from_pretrained(
-        **place, **options, output_loading_info=True, local_files_only=True
+        **place,
+        **options,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # which is not to ignore them, but to be told which they are
+        local_files_only=True,
     )
     return module.eval(), info
 

@@ -22,6 +22,7 @@ from farm_notebook.providers.huggingface.answer import read_answer
 from farm_notebook.providers.huggingface.digest import folder_digest
 from farm_notebook.providers.huggingface.embeddings import embed
 from farm_notebook.providers.huggingface.engine import Engine
+from farm_notebook.providers.huggingface.fingerprint import is_being_written
 from farm_notebook.providers.huggingface.grammar import grammar_processor
 from farm_notebook.providers.huggingface.lease import LeasedModel
 from farm_notebook.providers.huggingface.loader import HuggingFaceLoader
@@ -47,6 +48,8 @@ from farm_notebook.types import (
 
 __all__ = ["HuggingFaceProvider"]
 
+UNKNOWN = "not whole"  # of a model whose files had no fingerprint, so that whole ones are news
+
 
 class HuggingFaceProvider(AIProvider):
     """Models in this process: ``huggingface:owner/name`` of the hub, ``huggingface:./folder`` from disk."""
@@ -63,7 +66,7 @@ class HuggingFaceProvider(AIProvider):
         return Shelf(self._loader, self.lifecycle)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        source = locate(request.ref.model)
+        source = self._known(request.ref.model)
         async with aclosing(self.load_model(request.ref.model)) as loading:
             async for progress in loading:
                 yield progress
@@ -85,7 +88,7 @@ class HuggingFaceProvider(AIProvider):
                     yield event
 
     async def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
-        async with aclosing(self._shelf.load(locate(model))) as loading:
+        async with aclosing(self._shelf.load(self._known(model))) as loading:
             async for progress in loading:
                 yield progress
 
@@ -125,15 +128,20 @@ class HuggingFaceProvider(AIProvider):
         return self._shelf.statuses()
 
     async def fingerprint(self, model: str) -> str | None:
-        return await self._loader.fingerprint(locate(model))
+        source = locate(model)
+        parts = (source, source.adapter) if source.adapter is not None else (source,)
+        folders = [part.folder for part in parts if part.folder is not None]
+        if await in_thread(lambda _: any(map(is_being_written, folders))):
+            return None
+        return await self._loader.fingerprint(source)
 
     async def loaded_fingerprint(self, model: str) -> str | None:
         version = self._shelf.versions().get(self._known(model))
-        return version.value.fingerprint if version is not None else None
+        return version.value.fingerprint or UNKNOWN if version is not None else None
 
     @asynccontextmanager
     async def lease(self, model: str) -> AsyncIterator[LeasedModel]:
-        async with self._shelf.lease(locate(model)) as version:
+        async with self._shelf.lease(self._known(model)) as version:
             leased = LeasedModel(version.value.loaded)
             del version  # what was unloaded meanwhile is the user's alone
             try:
@@ -157,7 +165,7 @@ class HuggingFaceProvider(AIProvider):
         return await self._shelf.put_away(source)
 
     async def embed(self, texts: Sequence[str], model: str) -> Embeddings:
-        async with self._shelf.hold(locate(model)) as version:
+        async with self._shelf.hold(self._known(model)) as version:
             vectors, tokens = await embed(version.value.loaded, texts)
         return Embeddings(tuple(vectors), ModelRef(self.name, model), Usage(input_tokens=tokens or None))
 
@@ -206,7 +214,7 @@ class HuggingFaceProvider(AIProvider):
 
     async def digest(self, model: str) -> str | None:
         """Of the files that the model in memory is of, whatever is on disk by now; else of those on disk."""
-        source = locate(model)
+        source = self._known(model)
         if (version := self._shelf.versions().get(source)) is None:
             return await self._digest(source)
         resident = version.value
@@ -224,8 +232,8 @@ class HuggingFaceProvider(AIProvider):
 
     def _known(self, model: str) -> Source:
         """The place that a name means; a folder that is loaded may be deleted by now."""
-        by_name = (source for source in self._shelf.versions() if source.name == model)
-        return next(by_name, None) or locate(model)
+        gone = (source for source in self._shelf.known() if source.name == model and source.is_gone)
+        return next(gone, None) or locate(model)
 
     async def _is_changed(self, source: Source) -> bool:
         """Whether a model in memory is of other files than there are now."""

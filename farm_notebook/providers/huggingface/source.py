@@ -35,6 +35,13 @@ class Source:
     adapter: Source | None = None
 
     @property
+    def is_gone(self) -> bool:
+        """Whether its place is empty, or that of its adapter."""
+        if self.adapter is not None and self.adapter.is_gone:
+            return True
+        return self.folder is not None and not (self.folder / (self.gguf or "")).exists()
+
+    @property
     def base(self) -> Source | None:
         """What the adapter is put on; ``None`` where there is no adapter."""
         if self.adapter is None:

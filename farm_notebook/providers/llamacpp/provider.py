@@ -51,6 +51,7 @@ __all__ = ["LlamaCppProvider"]
 
 EMBEDDING_BATCH_TOKENS = 2048  # a text is embedded in one piece, so this is the longest text
 EMBEDDING_BATCH_TEXTS = 32  # texts a request, so that a cancel is noticed between two
+UNKNOWN = "not whole"  # of a model whose files had no fingerprint, so that whole ones are news
 
 
 class LlamaCppProvider(AIProvider):
@@ -170,7 +171,7 @@ class LlamaCppProvider(AIProvider):
 
     async def loaded_fingerprint(self, model: str) -> str | None:
         version = self._shelf.versions().get(self._spec(model))
-        return version.value.fingerprint if version is not None else None
+        return version.value.fingerprint or UNKNOWN if version is not None else None
 
     async def pull_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
         files_of(model, self.config)  # says what is wrong with a name
@@ -257,8 +258,9 @@ class LlamaCppProvider(AIProvider):
 
     def _specs(self, model: str) -> list[ServerSpec]:
         """All ways in which a model is run, or is about to be."""
-        wanted = files_of(model, self.config, loaded=self._loaded().keys()).answering
-        return [spec for spec in self._shelf.known() if spec.files.answering == wanted]
+        known = self._shelf.known()
+        wanted = files_of(model, self.config, loaded={spec.files for spec in known}).answering
+        return [spec for spec in known if spec.files.answering == wanted]
 
     def _spec(self, model: str, *, embedding: bool = False) -> ServerSpec:
         settings = self.config.llamacpp
