@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,20 +30,32 @@ def on_one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def farm(tmp_path: Path, no_leaks: None) -> Iterator[AsyncFarm]:
-    """One with providers, and a record of its models, of its own; it looks at watched files often."""
-    farm = AsyncFarm(
-        cache_dir=tmp_path / "cache",
-        offline=True,
-        huggingface={"device": "cpu"},
-        llamacpp={"context_tokens": 1024, "threads": 1},
-        models={"watch_interval_s": 0.02, "settle_s": 0.1},
-        retry={"attempts": 1},
-        breaker={"enabled": False},
-        fallback={"enabled": False},
-    )
-    yield farm
-    loop.run_blocking(farm.aclose())
+def make_farm(tmp_path: Path, no_leaks: None) -> Iterator[Callable[..., AsyncFarm]]:
+    """A function: a farm with providers, and a record of its models, of its own; settings may be added."""
+    farms: list[AsyncFarm] = []
+
+    def make(**settings: Any) -> AsyncFarm:
+        own: dict[str, Any] = {
+            "cache_dir": tmp_path / "cache",
+            "offline": True,
+            "huggingface": {"device": "cpu"},
+            "llamacpp": {"context_tokens": 1024, "threads": 1},
+            "models": {"watch_interval_s": 0.02, "settle_s": 0.1},  # it looks at watched files often
+            "retry": {"attempts": 1},
+            "breaker": {"enabled": False},
+            "fallback": {"enabled": False},
+        }
+        farms.append(AsyncFarm(**own | settings))
+        return farms[-1]
+
+    yield make
+    for farm in farms:
+        loop.run_blocking(farm.aclose())
+
+
+@pytest.fixture
+def farm(make_farm: Callable[..., AsyncFarm]) -> AsyncFarm:
+    return make_farm()
 
 
 @pytest.fixture(scope="package")
@@ -83,3 +96,10 @@ def real(real_versions: Versions, tmp_path: Path) -> Link:
 def gguf(gguf_versions: Versions, tmp_path: Path) -> Link:
     """A link to the first of the GGUF files."""
     return gguf_versions.linked(tmp_path / "latest.gguf")
+
+
+@pytest.fixture
+def link(request: pytest.FixtureRequest) -> Link:
+    """The one of those that a test is parametrized with."""
+    found: Link = request.getfixturevalue(request.param)
+    return found

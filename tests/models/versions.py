@@ -7,13 +7,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
 from farm_notebook.farm import AsyncFarm
 from farm_notebook.request import Options
 from farm_notebook.types import ChatRequest, Event, Finished, RequestKind, Started, TextDelta
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "Link",
@@ -83,6 +86,16 @@ class Link:
     async def ask(self, farm: AsyncFarm) -> str:
         """The answer to it."""
         return said([event async for event in farm.events(self.request(farm))])
+
+    async def logits(self, farm: AsyncFarm) -> torch.Tensor:
+        """What the model in memory gives for the question, to the bit."""
+        import torch
+
+        async with farm.models.lease(self.ref) as leased:
+            ids = leased.tokenizer(self.versions.question, return_tensors="pt")["input_ids"]
+            with torch.inference_mode():
+                found: torch.Tensor = leased.module(ids).logits
+        return found
 
     async def texts(self, farm: AsyncFarm) -> dict[Path, str]:
         """What each version answers, by where it lies; the first is in memory afterwards."""
