@@ -74,13 +74,15 @@ def device_stats(models: Mapping[str, Sequence[ModelShare]] | None = None) -> tu
     return tuple(replace(each, models=tuple(models.get(each.id, ()))) for each in found)
 
 
-def device_stats_with_load() -> tuple[DeviceStats, ...]:
+def device_stats_with_load(
+    models: Mapping[str, Sequence[ModelShare]] | None = None,
+) -> tuple[DeviceStats, ...]:
     """``device_stats`` for one look: waits a moment where nothing was read before that the load is since."""
-    found = device_stats()
+    found = device_stats(models)
     if found[-1].utilization is not None:
         return found
     time.sleep(LOAD_AFTER_S)
-    return device_stats()
+    return device_stats(models)
 
 
 def device_problems() -> tuple[str, ...]:

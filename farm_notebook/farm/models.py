@@ -17,7 +17,7 @@ from farm_notebook.holders.ghosts import Ghosts
 from farm_notebook.holders.names import Namespace, names_of_sys
 from farm_notebook.pool import Pool
 from farm_notebook.router import explaining, resolve
-from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef, ModelStatus
+from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef, ModelShare, ModelStatus
 
 if TYPE_CHECKING:
     from farm_notebook.farm.core import AsyncFarm
@@ -154,6 +154,10 @@ class AsyncModels:
             held[ghost.ref] = held.get(ghost.ref, 0) + ghost.held_bytes()
         return held
 
+    def shares(self) -> dict[str, list[ModelShare]]:
+        """What the models in this process, and in those it started, take of each device, by the device's id."""
+        return self._pool.providers.lifecycle.shares()
+
     def events(self) -> tuple[ModelEvent, ...]:
         """What happened to the models of this process: the last 500 steps, oldest first."""
         return self._pool.providers.lifecycle.journal.events()
@@ -284,6 +288,10 @@ class Models:
     def held(self) -> dict[str, int]:
         """See ``AsyncModels.held``."""
         return self._core().held()
+
+    def shares(self) -> dict[str, list[ModelShare]]:
+        """See ``AsyncModels.shares``."""
+        return self._core().shares()
 
     def events(self) -> tuple[ModelEvent, ...]:
         """See ``AsyncModels.events``."""

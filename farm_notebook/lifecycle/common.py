@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable
+
 from farm_notebook.config import ModelsConfig
 from farm_notebook.holders.ghosts import Ghosts
 from farm_notebook.lifecycle.room import Idle, Room
 from farm_notebook.lifecycle.states import Journal
-from farm_notebook.types import ModelRef
+from farm_notebook.types import ModelRef, ModelShare, ModelStatus
 
 __all__ = ["Idle", "Lifecycle"]
 
@@ -25,6 +28,21 @@ class Lifecycle:
         self.watched = set[ModelRef]()
         self.ghosts = Ghosts()
         self.room = Room(lambda: self.settings, self.is_pinned)
+        self._shelves: list[Callable[[], list[ModelStatus]]] = []
+
+    def add_shelf(self, statuses: Callable[[], list[ModelStatus]]) -> Callable[[], None]:
+        """Count with the models of one more shelf; what is returned ends that."""
+        self._shelves.append(statuses)
+        return lambda: self._shelves.remove(statuses) if statuses in self._shelves else None
+
+    def shares(self) -> dict[str, list[ModelShare]]:
+        """What the models in memory take of each device; of several devices each is taken to have as much."""
+        shares = defaultdict[str, list[ModelShare]](list)
+        for status in (status for shelf in tuple(self._shelves) for status in shelf()):
+            for device in status.devices:
+                part = (status.size_bytes or 0) // len(status.devices)
+                shares[device].append(ModelShare(status.ref, part))
+        return dict(shares)
 
     def is_pinned(self, ref: ModelRef) -> bool:
         """Whether a model is never given up for another."""

@@ -32,11 +32,17 @@ class Job(Generic[T]):
         self._first: dict[LoadStage, LoadProgress] = {}  # in the order of the stages
         self._furthest: dict[LoadStage, LoadProgress] = {}
         self._waiting = 0
+        self._stopped_by: Exception | None = None
         self.task = asyncio.create_task(work(self._tell))
         self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody need look
 
-    def stop(self) -> None:
-        """Cancel it; ``task`` tells when it has let go."""
+    def stop(self, error: Exception | None = None) -> None:
+        """Cancel it; ``task`` tells when it has let go.
+
+        Args:
+            error: Raised for all who wait for it; ``None`` is ``JobStoppedError``.
+        """
+        self._stopped_by = error
         self.task.cancel()
 
     async def follow(self) -> AsyncGenerator[LoadProgress, None]:
@@ -66,7 +72,7 @@ class Job(Generic[T]):
                         shown[stage] = furthest
                         yield furthest
             if self.task.cancelled():
-                raise JobStoppedError
+                raise self._stopped_by or JobStoppedError
             self.task.result()  # which raises what it did
         finally:
             self._waiting -= 1

@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from farm_notebook.errors import ProviderError
+from farm_notebook.errors import ModelUnloadedError
 from farm_notebook.lifecycle.arrivals import Arrivals
 from farm_notebook.lifecycle.background import Background
 from farm_notebook.lifecycle.caretaker import Caretaker
@@ -49,7 +49,7 @@ class Shelf(Generic[K, T]):
         self._departures = Departures(self._slots, self._care, self._background)
         self._arrivals = Arrivals(self._slots, self._care, self._departures, self._background, self._ready)
         self._is_closed = False
-        self._leave_room = lifecycle.room.add(self.idle)
+        self._leave = (lifecycle.room.add(self.idle), lifecycle.add_shelf(self.statuses))
 
     def versions(self) -> dict[K, Version[T]]:
         """What answers now."""
@@ -159,8 +159,17 @@ class Shelf(Generic[K, T]):
             raise self._closed(slot) from None
 
     async def put_away(self, key: K, *, drain_s: float | None = None) -> bool:
-        """Give a model's memory back once nobody works on it; see ``Departures.put_away``."""
-        return await self._departures.put_away(self._slots.at(key), drain_s=drain_s)
+        """Give a model's memory back once nobody works on it; see ``Departures.put_away``.
+
+        A load of it is stopped, with an error for those who wait for it.
+
+        Returns:
+            Whether it was there, or on its way there.
+        """
+        slot = self._slots.at(key)
+        if is_coming := slot.loading is not None and slot.held is None:
+            slot.loading.stop(self._unloaded(slot, f"{slot.machine.ref} was unloaded"))
+        return await self._departures.put_away(slot, drain_s=drain_s) or is_coming
 
     async def set_aside(self, key: K, *, drain_s: float | None = None) -> bool:
         """Move a model to host memory once nobody works on it; see ``Departures.set_aside``."""
@@ -174,7 +183,8 @@ class Shelf(Generic[K, T]):
     async def clear(self) -> None:
         """Stop everything and give everything up; nothing is loaded from now on."""
         self._is_closed = True
-        self._leave_room()
+        for leave in self._leave:
+            leave()
         slots = list(self._slots)
         for slot in slots:
             for version in slot.generations:
@@ -229,11 +239,13 @@ class Shelf(Generic[K, T]):
         if self._is_closed:
             raise self._closed(slot)
 
-    def _closed(self, slot: Slot[K, T]) -> ProviderError:
+    def _closed(self, slot: Slot[K, T]) -> ModelUnloadedError:
+        return self._unloaded(slot, "The farm was closed")
+
+    def _unloaded(self, slot: Slot[K, T], what: str) -> ModelUnloadedError:
         ref = slot.machine.ref
-        return ProviderError(
-            f"The farm was closed while {ref.model!r} was loading. Make the call again.",
-            provider=ref.provider,
+        return ModelUnloadedError(
+            f"{what} while {ref.model!r} was loading. Make the call again.", provider=ref.provider
         )
 
 

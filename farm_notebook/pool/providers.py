@@ -150,6 +150,7 @@ class ProviderPool:
         self._made.clear()
         self._replaced.clear()
         outcomes = await asyncio.gather(*(each.aclose() for each in made), return_exceptions=True)
+        await self.models.aclose()  # a load that has ended meanwhile may have begun to be watched
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome

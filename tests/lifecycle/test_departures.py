@@ -11,7 +11,7 @@ from toy_loader import SIZE, Toy, ToyLoader
 from toy_shelf import ADAPTED, Using, settled, shelf_of, turns
 from virtual_time import virtual_time
 
-from farm_notebook.errors import InvalidRequestError, LoadError
+from farm_notebook.errors import InvalidRequestError, LoadError, ModelUnloadedError
 from farm_notebook.lifecycle.job import Tell
 from farm_notebook.types import LoadOptions, ModelEvent
 
@@ -90,16 +90,17 @@ async def test_what_is_not_there_is_not_given_up_and_a_failure_is_forgotten() ->
 
 
 @virtual_time
-async def test_a_load_under_way_is_waited_for_before_it_is_given_up() -> None:
+async def test_a_load_under_way_is_stopped_with_an_error_for_those_who_wait_for_it() -> None:
     async with shelf_of() as shelf:
         shelf.toys.gates["a"] = asyncio.Event()
-        asking = asyncio.create_task(shelf.ask("a"))
+        asking = [asyncio.create_task(shelf.ask("a")) for _ in range(3)]
         await turns()
-        leaving = asyncio.create_task(shelf.put_away("a"))
-        await turns()
-        shelf.toys.gates["a"].set()
-        assert await asking == "1"
-        assert await leaving
+        assert await shelf.put_away("a")
+        for error in await asyncio.gather(*asking, return_exceptions=True):
+            assert isinstance(error, ModelUnloadedError)
+        assert (shelf.statuses(), shelf.toys.device_bytes) == ([], 0)
+        shelf.toys.gates.clear()
+        assert await shelf.ask("a")
 
 
 @virtual_time

@@ -20,5 +20,5 @@ def add_arguments(parser: LineParser) -> None:
 
 def run(session: Session, arguments: argparse.Namespace) -> Table[DeviceStats]:
     """Read all devices."""
-    found = device_stats_with_load()
+    found = device_stats_with_load(session.farm.models.shares())
     return Table(COLUMNS, tuple(device_row(each) for each in found), found, " ".join(device_problems()))
