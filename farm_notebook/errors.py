@@ -229,7 +229,7 @@ class OutOfMemoryError(ProviderError, MemoryError):
 
 
 class ModelUnloadedError(ProviderError):
-    """The model was unloaded, or the farm closed, before the answer was whole; ask again to have it loaded."""
+    """The model was unloaded, or the farm closed, before the answer was whole; ask again to load it."""
 
 
 class ProviderConnectionError(ProviderError, ConnectionError):

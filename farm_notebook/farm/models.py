@@ -155,7 +155,7 @@ class AsyncModels:
         return held
 
     def shares(self) -> dict[str, list[ModelShare]]:
-        """What the models in this process, and in those it started, take of each device, by the device's id."""
+        """What the models of this process and of those it started take of each device, by its id."""
         return self._pool.providers.lifecycle.shares()
 
     def events(self) -> tuple[ModelEvent, ...]:

@@ -1,8 +1,9 @@
 """A ledger in a SQLite file, for the processes of one user on this machine.
 
 Granting and settling take some 0.1 ms on the event loop's own thread: handing them to another one would take
-as long. What is settled is written with the next claims, or else a moment later. While another process writes to the file it is tried again a moment later, and others on the loop get
-their turn. What may take longer, opening and replacing it, is done in threads.
+as long. What is settled is written with the next claims, or else a moment later. While another process writes
+to the file it is tried again a moment later, and others on the loop get their turn. What may take longer,
+opening and replacing it, is done in threads.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ def serve(settings: dict[str, Any]) -> Any:
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in settings["adapters"]]
     if settings["projector"] and not settings["embedding"]:
         params.mmproj.path = settings["projector"]
+    if not settings["is_mapped"]:
+        params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [settings["key"]]

@@ -71,6 +71,11 @@ class LlamaCppLoader:
                 await server.start(self._config.llamacpp.start_timeout_s)
                 await self._client.abilities(server)
                 await self._require_answer(server)
+                if await asyncio.to_thread(fingerprint_of, spec.files) != before:
+                    raise LoadError(
+                        f"{spec.files.name} changed while it was read. Load it again when whoever writes it "
+                        "is done."
+                    )
             except BaseException:
                 await finish(server.stop())
                 raise

@@ -273,6 +273,7 @@ class LlamaCppProvider(AIProvider):
             parallel=1 if embedding else settings.parallel,
             embedding=embedding,
             model=model,
+            is_mapped=catalog_model(model) is not None,  # nobody writes to what was fetched
         )
 
 

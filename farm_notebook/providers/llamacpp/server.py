@@ -53,6 +53,8 @@ class ServerSpec:
         context_tokens, batch_tokens, threads, gpu_layers, parallel: As in ``LlamaCppConfig``.
         embedding: Whether it makes vectors, and not answers.
         model: What the user called it.
+        is_mapped: Weights stay in their file, and are read from there when they are needed; who writes to it
+            changes the model, or ends the process. Else they are copied into memory.
     """
 
     files: ModelFiles
@@ -63,6 +65,7 @@ class ServerSpec:
     parallel: int = 1
     embedding: bool = False
     model: str = field(default="", compare=False)
+    is_mapped: bool = field(default=False, compare=False)
 
     @property
     def ref(self) -> ModelRef:

@@ -54,12 +54,25 @@ class Index:
         """SHA-256 of a model's manifest, which changes when anything of it does."""
         if (sighting := self._sure(model)) and sighting.digest:
             return sighting.digest
+        return await self.digest_on_disk(model)
+
+    async def digest_on_disk(self, model: str) -> str | None:
+        """The same, asked anew: of what the next load would load."""
         entry = await self.find(model)
         return entry.get("digest") if entry else None
 
+    async def digest_in_memory(self, model: str) -> str | None:
+        """The same of what is loaded; ``None`` where it is not."""
+        entry = _entry(model, await self.running())
+        return entry.get("digest") if entry else None
+
+    async def running(self) -> list[Mapping[str, Any]]:
+        """The entries of what the server has in memory."""
+        return _entries((await self._client.get("/api/ps")).get("models"))
+
     async def is_loaded(self, model: str) -> bool:
         """Whether the server has a model in memory; asks it."""
-        entry = _entry(model, (await self._client.get("/api/ps")).get("models"))
+        entry = _entry(model, await self.running())
         if entry is not None:
             self._remember(model, entry.get("digest"))
         return entry is not None

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from farm_notebook.providers.ollama.client import OllamaClient, is_refused
 from farm_notebook.providers.ollama.index import Index
 from farm_notebook.providers.ollama.names import is_cloud
 from farm_notebook.providers.ollama.pull import Pulls
+from farm_notebook.providers.ollama.residents import Residents
 from farm_notebook.providers.ollama.service import Service
 from farm_notebook.providers.ollama.stream import decode_stream
 from farm_notebook.types import (
@@ -35,6 +37,7 @@ from farm_notebook.types import (
     LoadProgress,
     ModelInfo,
     ModelRef,
+    ModelStatus,
     ProviderStatus,
     Started,
     Usage,
@@ -63,6 +66,10 @@ class OllamaProvider(AIProvider):
         self._pulls = Pulls(self._client)
         self._service = Service(config, self._client)
         self._background: dict[str, asyncio.Task[None]] = {}
+
+    @cached_property
+    def _residents(self) -> Residents:
+        return Residents(self.lifecycle.journal)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         body = request_body(request, self.config.ollama)
@@ -146,8 +153,19 @@ class OllamaProvider(AIProvider):
         was_loaded = await self._index.is_loaded(model)
         await self._client.post("/api/generate", {"model": model, "keep_alive": 0, "stream": False})
         if was_loaded:
+            self._residents.tell(model, "unloading")
             await self._unloaded(model)
+        self._residents.tell(model, "absent")
         return was_loaded
+
+    async def model_statuses(self) -> list[ModelStatus]:
+        return self._residents.statuses(await self._index.running())
+
+    async def fingerprint(self, model: str) -> str | None:
+        return await self._index.digest_on_disk(model)
+
+    async def loaded_fingerprint(self, model: str) -> str | None:
+        return await self._index.digest_in_memory(model)
 
     def runs_here(self, model: str) -> bool:
         return not is_cloud(model) and urlsplit(self._client.address.url).hostname != CLOUD_HOST
@@ -201,13 +219,24 @@ class OllamaProvider(AIProvider):
         body = self._settings(model) | {"options": dict(options), "stream": False}
         if _is_zero(body.get("keep_alive")):  # with an empty prompt that is unloading
             del body["keep_alive"]
+        self._residents.tell(model, "loading")
         try:
-            await self._client.post("/api/generate", body, timeout_s=None)
-        except UnsupportedParameterError:  # a model that only embeds
-            await self._client.post("/api/embed", body | {"input": []}, timeout_s=None)
+            await self._bring(body)
+        except BaseException as error:
+            is_failure = isinstance(error, Exception)
+            self._residents.tell(model, "failed" if is_failure else "absent", str(error))
+            raise
         self._index.note_loaded(model, entry.get("digest") if entry else None)
+        self._residents.tell(model, "ready")
         if size is not None:
             yield LoadProgress("load", size, size)
+
+    async def _bring(self, body: Mapping[str, Any]) -> None:
+        """Load what a request with an empty prompt names."""
+        try:
+            await self._client.post("/api/generate", dict(body), timeout_s=None)
+        except UnsupportedParameterError:  # a model that only embeds
+            await self._client.post("/api/embed", {**body, "input": []}, timeout_s=None)
 
     async def _unloaded(self, model: str) -> None:
         """Wait until the server's memory is free of a model."""
