@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 from toy_loader import SIZE, ToyLoader
+from toy_loop import virtual_time
 from toy_shelf import ADAPTED, Using, settled, shelf_of, turns
-from virtual_time import virtual_time
 
 from farm_notebook.errors import InvalidRequestError, LoadError, OutOfMemoryError, ProviderError
 

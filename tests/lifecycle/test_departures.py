@@ -8,8 +8,8 @@ import weakref
 
 import pytest
 from toy_loader import SIZE, Toy, ToyLoader
+from toy_loop import virtual_time
 from toy_shelf import ADAPTED, Using, settled, shelf_of, turns
-from virtual_time import virtual_time
 
 from farm_notebook.errors import InvalidRequestError, LoadError, ModelUnloadedError
 from farm_notebook.lifecycle.job import Tell

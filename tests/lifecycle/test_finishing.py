@@ -7,7 +7,7 @@ import gc
 import weakref
 
 import pytest
-from virtual_time import virtual_time
+from toy_loop import virtual_time
 
 from farm_notebook.lifecycle.finishing import finish, tried
 

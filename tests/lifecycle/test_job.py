@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from virtual_time import virtual_time
+from toy_loop import virtual_time
 
 from farm_notebook.lifecycle.job import Job, JobStoppedError, Tell
 from farm_notebook.types import LoadProgress

@@ -8,8 +8,8 @@ from contextlib import aclosing
 
 import pytest
 from toy_loader import SIZE, ToyLoader
+from toy_loop import virtual_time
 from toy_shelf import ADAPTED, ToyShelf, all_of, settled, turns
-from virtual_time import virtual_time
 
 from farm_notebook.config import FarmConfig, ModelsConfig
 from farm_notebook.errors import InvalidRequestError, LoadError, OutOfMemoryError, ProviderConnectionError

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
-from virtual_time import virtual_time
+from toy_loop import virtual_time
 
 from farm_notebook.config import ModelsConfig
 from farm_notebook.devices import ledger

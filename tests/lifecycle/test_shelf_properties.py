@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from toy_loader import ToyLoader
+from toy_loop import run
 from toy_shelf import ToyShelf
-from virtual_time import run
 
 from farm_notebook.config import ModelsConfig
 from farm_notebook.errors import FarmError

@@ -167,8 +167,7 @@ def provider_of(farm: AsyncFarm) -> LlamaCppProvider:
 def server_of(farm: AsyncFarm) -> LlamaServer:
     """The one child of a farm."""
     (version,) = provider_of(farm)._shelf.versions().values()
-    server = version.value
-    return server
+    return version.value
 
 
 @pytest.mark.model
