@@ -229,6 +229,24 @@ async def test_a_file_that_is_written_slowly_is_loaded_once_it_is_whole(
 
 
 @on_farm_loop
+async def test_a_file_that_is_written_over_in_place_changes_nothing_until_it_is_whole(
+    patient_farm: AsyncFarm, gguf_versions: Versions, tmp_path: Path
+) -> None:
+    link = Link(gguf_versions, tmp_path / "model.gguf")
+    shutil.copyfile(gguf_versions.first, link.path)
+    old = await link.ask(patient_farm)
+    await patient_farm.models.watch(link.ref)
+    async with told(patient_farm) as heard:
+        saving = asyncio.create_task(write_in_place(gguf_versions.second, link.path))
+        while not saving.done():
+            assert await link.ask(patient_farm) == old
+        await saving
+        await heard.next("ready", before="reloading")
+        assert await link.ask(patient_farm) != old
+        assert [event.state for event in heard.events] == ["reloading", "ready"]
+
+
+@on_farm_loop
 async def test_a_model_of_the_settings_is_watched_from_its_first_load(
     make_farm: Callable[..., AsyncFarm], tiny: Link
 ) -> None:

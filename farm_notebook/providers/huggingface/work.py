@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from traceback import clear_frames
 from typing import Any, Generic, TypeVar
 
 __all__ = ["Halt", "HaltedError", "Work", "in_thread"]
@@ -109,5 +110,7 @@ async def in_thread(call: Callable[[Halt], T]) -> T:
             work.halt.ask()
             cancelled = error
     if cancelled is not None:
+        if (failed := work.done.exception()) is not None:
+            clear_frames(failed.__traceback__)  # which hold what was half made, in a circle with the work
         raise cancelled
     return work.done.result()
