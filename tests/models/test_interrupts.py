@@ -1,4 +1,4 @@
-"""Who stops a load or a reload, at whatever moment, leaves the old model or the new one, and never neither."""
+"""Who stops a load or a reload, at whatever moment, leaves the old model or the new one, never neither."""
 
 from __future__ import annotations
 
