@@ -22,7 +22,7 @@ from contract import on_farm_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm_notebook.errors import OutOfMemoryError, ProviderError
+from farm_notebook.errors import OutOfMemoryError, ModelUnloadedError, ProviderError
 from farm_notebook.providers.huggingface.batching import READ_TOKENS, Batcher, Tokens, can_batch
 from farm_notebook.types import PromptProgress
 
@@ -431,7 +431,7 @@ async def test_closing_fails_what_is_being_answered_and_refuses_the_rest() -> No
     await begun.wait()
     await batcher.aclose()
     failures = await asyncio.gather(running, waiting, return_exceptions=True)
-    assert [type(failure) for failure in failures] == [ProviderError] * 2
+    assert [type(failure) for failure in failures] == [ModelUnloadedError] * 2
     assert {str(failure) for failure in failures} == {"tiny was unloaded before its answer was whole."}
     assert failures[0] is not failures[1]
     with pytest.raises(ProviderError, match="unloaded"):

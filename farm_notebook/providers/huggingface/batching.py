@@ -97,11 +97,13 @@ class Batcher:
     async def aclose(self) -> None:
         """Fail what is being answered, and wait until the thread has ended."""
         with self._lock:
-            self._is_closed = True
+            is_first, self._is_closed = not self._is_closed, True
             work = self._work
         if work is not None:
             work.halt.ask()
             await asyncio.wait([work.done])
+        if is_first:
+            del self._batch  # which leads back here, so that the module would stay until it is collected
 
     def _submit(self, member: Member) -> None:
         with self._lock:
