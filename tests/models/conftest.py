@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,3 +104,12 @@ def link(request: pytest.FixtureRequest) -> Link:
     """The one of those that a test is parametrized with."""
     found: Link = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What refers to itself stays: memory that is given back is given back at once."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

@@ -119,15 +119,8 @@ BROKEN: dict[str, tuple[Break, str]] = {
         "cannot be read",
     ),
 }
-UNSEEN = {  # files of which a look tells that they are not whole, so that nobody tries to load them
-    "a header of nonsense",
-    "a file that is cut off",
-    "a file that is half written",
-    "a shard that is missing",
-    "no weights",
-    "no configuration",
-    "a configuration that is torn",
-}
+# Files of which a look tells that they are not whole, so that nobody tries to load them.
+UNSEEN = {"a file that is half written", "a shard that is missing"}
 
 
 @pytest.fixture
@@ -160,7 +153,16 @@ async def test_a_reload_that_fails_says_why_and_leaves_the_model_as_it_was(
     assert torch.equal(await tiny.logits(farm), logits)
 
 
-@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "numbers of nonsense",
+        "a file that is half written",
+        "an architecture that nobody knows",
+        "no tokenizer",
+        "a shard that is missing",
+    ],
+)
 @on_farm_loop
 async def test_what_is_watched_and_broken_is_told_once_and_a_good_one_after_it_is_loaded(
     farm: AsyncFarm, tiny: Link, broken: Path, case: str
@@ -223,7 +225,7 @@ async def test_failed_reloads_of_the_real_model_leave_no_memory_behind(
     answer, logits = await real.ask(farm), await real.logits(farm)
     real.lead_to(bad)
     taken = []
-    for _ in range(in_full(3, 20)):
+    for _ in range(in_full(2, 20)):
         with pytest.raises(LoadError, match="NaN or Inf"):
             await drain(farm.models.reload(real.ref))
         taken.append(psutil.Process().memory_info().rss)

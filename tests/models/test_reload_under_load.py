@@ -94,7 +94,7 @@ async def test_each_answer_is_whole_and_of_one_version_while_the_model_is_replac
     farm: AsyncFarm, tiny: Link, seen_generations: None
 ) -> None:
     """``FULL_MODEL_TESTS=1`` replaces it 200 times under 32 clients."""
-    clients, swaps = in_full(16, 32), in_full(24, 200)
+    clients, swaps = in_full(16, 32), in_full(16, 200)
     modules = living_modules()
     texts = await tiny.texts(farm)
     answers = await replaced_under_load(farm, tiny, texts, clients=clients, swaps=swaps // 4)
@@ -114,7 +114,7 @@ async def test_each_answer_of_a_child_is_whole_and_of_one_version_while_it_is_re
     farm: AsyncFarm, gguf: Link, seen_generations: None, llamacpp_children: Callable[[], set[int]]
 ) -> None:
     """``FULL_MODEL_TESTS=1`` replaces it 50 times."""
-    others, swaps = llamacpp_children(), in_full(3, 50)
+    others, swaps = llamacpp_children(), in_full(2, 50)
     answers = await replaced_under_load(farm, gguf, await gguf.texts(farm), clients=8, swaps=swaps)
     print(f"\n{swaps} swaps, {answers} answers to 8 clients")
     await settled(lambda: len(llamacpp_children() - others) == 1)

@@ -22,7 +22,7 @@ from .versions import Link, Versions
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 WEIGHTS = "model.safetensors"
-PIECES = 12
+PIECES = 10
 PAUSE_S = 0.03  # between two pieces: less than files must be left alone
 
 
@@ -36,7 +36,7 @@ def folder(tiny_versions: Versions, tmp_path: Path) -> Link:
 @pytest.fixture
 def patient_farm(make_farm: Callable[..., AsyncFarm]) -> AsyncFarm:
     """One that gives savers time, also on a machine where nobody gets any."""
-    return make_farm(models={"watch_interval_s": 0.02, "settle_s": 1.0})
+    return make_farm(models={"watch_interval_s": 0.02, "settle_s": 0.6})
 
 
 async def pieces(source: Path) -> AsyncIterator[bytes]:
@@ -83,7 +83,7 @@ async def save(write: Callable[[Path, Path], Awaitable[None]], link: Link) -> No
 async def no_more(farm: AsyncFarm, heard: Told) -> None:
     """Watched files have been looked at for longer than they must be left alone, with nothing to be told."""
     told_so_far = len(heard.events)
-    await asyncio.sleep(farm.config.models.settle_s + 0.4)
+    await asyncio.sleep(farm.config.models.settle_s + 0.2)
     assert heard.events[told_so_far:] == []
 
 
