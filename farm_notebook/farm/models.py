@@ -108,7 +108,7 @@ class AsyncModels:
     async def free(self, namespaces: Sequence[Namespace] | None = None) -> FreeReport:
         """Unload all idle models, give back what nobody uses, and tell what still holds memory.
 
-        Pinned models stay, as do those that answer or are leased. Looking for holders takes up to a second.
+        Pinned models stay, as do those that answer or are leased. Looking for holders takes a second or more.
 
         Args:
             namespaces: Where the user's names are; ``None`` is ``__main__``, as in a notebook.

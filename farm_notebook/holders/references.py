@@ -7,6 +7,7 @@ or ``__repr__`` runs.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import types
 from collections import deque
@@ -28,6 +29,7 @@ __all__ = [
     "key_text",
     "locals_of",
     "module_dicts",
+    "plain_path",
     "step",
 ]
 
@@ -146,6 +148,15 @@ def key_text(key: object) -> str:
     if type(key) is tuple:
         return f"({', '.join(map(key_text, key))}{',' * (len(key) == 1)})"
     return f"<{class_name(type(key))}>"
+
+
+def plain_path(path: str) -> str:
+    """A path through torch modules as people write it: ``model.layers[0].weight``.
+
+    A module keeps its parts in dicts, and gives them as its attributes.
+    """
+    path = re.sub(r"\._(?:modules|parameters|buffers)\['([A-Za-z_]\w*)'\]", r".\1", path)
+    return re.sub(r"\._modules\['(\d+)'\]", r"[\1]", path)
 
 
 def step(*chain: object) -> tuple[str, int]:

@@ -23,6 +23,7 @@ from farm_notebook.holders.references import (
     instance_dict,
     is_a,
     module_dicts,
+    plain_path,
     step,
 )
 
@@ -199,7 +200,7 @@ class _Search:
         kind, advice = root.kind, root.advice or _release(root.path, steps, node)
         if lease is not None:
             kind, advice = "lease", "end the `with farm.models.lease(...)` block that gave it"
-        path = root.path + "".join(each if each[0] in ".[" else f", {each}" for each in steps)
+        path = plain_path(root.path + "".join(each if each[0] in ".[" else f", {each}" for each in steps))
         self._found.setdefault(path, Holder(path, kind, advice, class_name(type(chain[-1]))))
 
     def _unknown(self) -> Holder:

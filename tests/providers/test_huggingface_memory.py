@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import os
+import warnings
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +111,21 @@ def test_pages_outlive_their_owner_in_a_tensor() -> None:
     assert part.fill_(7).sum() == 700
     with pytest.raises(MemoryError, match=r"cannot allocate memory: [\d,]+ bytes"):
         Pages(1 << 60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_writes_into_pages_of_its_own() -> None:
+    whole = Pages(4096).bytes()
+    whole.fill_(1)
+    place = whole.data_ptr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, as there are other threads
+        child = os.fork()
+    if child == 0:
+        ctypes.memset(place, 7, whole.nbytes)  # not through torch, whose threads are not here
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert set(whole.tolist()) == {1}
 
 
 def test_a_model_counts_as_living_until_it_is_gone(tiny_model: Path) -> None:

@@ -211,8 +211,8 @@ async def test_a_seeded_request_waits_until_nothing_is_left_of_those_whose_calle
             await anext(stream)
         await asyncio.gather(*(stream.aclose() for stream in streams))
         marks.append(server.is_settling)
-        await loop.run(provider._settled(server))
-        slots = await loop.run(provider._asked(server, "/slots"))
+        await loop.run(provider._client.settle(server))
+        slots = await loop.run(provider._client.ask(server, "/slots"))
         assert not any(slot["is_processing"] for slot in slots)
     await farm.chat("hello", seed=1, max_tokens=1)
     assert [*marks, server.is_settling] == [False, True, True, True, False]

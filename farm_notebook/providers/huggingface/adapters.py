@@ -10,13 +10,14 @@ import copy
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import FarmError, LoadError, MissingExtraError, OutOfMemoryError
+from farm_notebook.providers.huggingface.checkpoint import whole_tensors
 from farm_notebook.providers.huggingface.failure import is_out_of_memory
 from farm_notebook.providers.huggingface.loaded import LoadedModel
 from farm_notebook.providers.huggingface.loading import generations
@@ -27,6 +28,7 @@ from farm_notebook.providers.huggingface.runtime import INSTALL, quiet
 from farm_notebook.providers.huggingface.work import Halt, HaltedError
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["adapt", "adapted_digest", "adapter_weights"]
@@ -63,7 +65,9 @@ def adapt(
     """
     if find_spec("peft") is None:
         raise MissingExtraError(f"LoRA adapters need peft: {INSTALL}")
-    size = adapter_weights(name, folder).stat().st_size
+    weights = adapter_weights(name, folder)
+    whole_tensors(weights)  # says of a file that is cut off that it is, and not that it does not fit
+    size = weights.stat().st_size
     made_for = _read_config(folder).get("base_model_name_or_path")
     module = _sharing(base.module)
     try:
@@ -96,7 +100,7 @@ def adapt(
         module=module.eval(),
         tokenizer=tokenizer,
         digest=digest,
-        size_bytes=module.get_memory_footprint(),
+        size_bytes=_own_bytes(module, base.module),
         generation=next(generations),
     )
 
@@ -156,8 +160,17 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _sharing(module: PreTrainedModel) -> PreTrainedModel:
     """A second tree of the same modules over the same tensors."""
-    tensors = itertools.chain(module.parameters(), module.buffers())
-    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in _tensors(module)})
+
+
+def _own_bytes(module: PreTrainedModel, base: PreTrainedModel) -> int:
+    """What an adapted model takes beside its base."""
+    shared = {id(tensor) for tensor in _tensors(base)}
+    return sum(tensor.nbytes for tensor in _tensors(module) if id(tensor) not in shared)
+
+
+def _tensors(module: PreTrainedModel) -> Iterator[torch.Tensor]:
+    return itertools.chain(module.parameters(), module.buffers())
 
 
 def _tokenizer(base: LoadedModel, folder: Path) -> PreTrainedTokenizerBase:

@@ -28,6 +28,7 @@ __all__ = [
     "tensors_in",
     "variable_for",
     "weight_files",
+    "whole_tensors",
 ]
 
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -76,7 +77,7 @@ def read_checkpoint(source: Source, folder: Path, settings: HuggingFaceConfig) -
     config = read_config(source.name, folder)
     weights = weight_files(source.name, folder)
     if weights:
-        tensors = {name: tensor for file in weights for name, tensor in _tensors(file).items()}
+        tensors = {name: tensor for file in weights for name, tensor in whole_tensors(file).items()}
         return Checkpoint(
             folder,
             None,
@@ -200,7 +201,7 @@ def tensors_in(header: bytes) -> dict[str, StoredTensor]:
         raise ValueError(f"its header is none: {error!r}") from error
 
 
-def _tensors(file: Path) -> dict[str, StoredTensor]:
+def whole_tensors(file: Path) -> dict[str, StoredTensor]:
     """The tensors of a file that is whole, by their names."""
     header = read_header(file)
     try:

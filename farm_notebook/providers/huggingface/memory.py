@@ -84,6 +84,10 @@ def _is_idle() -> bool:
     return all(torch.cuda.memory_allocated(index) <= WORKSPACE_BYTES for index in range(count))
 
 
+# Else a forked process, such as a worker that trains, would write into the weights that answer here.
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+
+
 class Pages(mmap.mmap):
     """Memory of the host that the system has back as soon as the last tensor in it is gone.
 
@@ -101,7 +105,7 @@ class Pages(mmap.mmap):
 
     def __new__(cls, size_bytes: int) -> Self:
         try:
-            pages = super().__new__(cls, -1, size_bytes)
+            pages = super().__new__(cls, -1, size_bytes, **_PRIVATE)
         except OSError as error:
             raise MemoryError(f"cannot allocate memory: {size_bytes:,} bytes") from error
         if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -113,10 +117,9 @@ class Pages(mmap.mmap):
         if self.unpin is not None:
             self.unpin()
         drop = _libc("madvise", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        if (
-            self._place is not None and drop is not None
-        ):  # a foreign call, which frees the interpreter's lock:
-            drop(self._place, len(self), mmap.MADV_DONTNEED)  # to unmap some GB takes a good part of a second
+        if self._place is not None and drop is not None:
+            # A foreign call, which frees the interpreter's lock: to unmap some GB takes most of a second.
+            drop(self._place, len(self), mmap.MADV_DONTNEED)
 
     def bytes(self) -> torch.Tensor:
         """All of it."""
