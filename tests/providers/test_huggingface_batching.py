@@ -22,7 +22,7 @@ from contract import on_farm_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farm_notebook.errors import OutOfMemoryError, ModelUnloadedError, ProviderError
+from farm_notebook.errors import ModelUnloadedError, OutOfMemoryError, ProviderError
 from farm_notebook.providers.huggingface.batching import READ_TOKENS, Batcher, Tokens, can_batch
 from farm_notebook.types import PromptProgress
 
