@@ -70,8 +70,8 @@ class Ghosts:
         self._ghosts: list[Ghost] = []
 
     def add(self, ghost: Ghost) -> None:
-        """Watch one more."""
-        self._ghosts.append(ghost)
+        """Watch one more; those that are gone by now are forgotten."""
+        self._ghosts = [*self.alive(), ghost]
 
     def alive(self) -> tuple[Ghost, ...]:
         """Those of which anything is left; the others are forgotten."""
