@@ -148,6 +148,14 @@ def test_those_that_are_gone_are_forgotten() -> None:
     assert (ghost.ref, ghosts.held_bytes()) == ("m1", 10)
 
 
+def test_a_model_that_is_given_up_again_and_again_leaves_nothing() -> None:
+    ghosts = Ghosts()
+    for _ in range(3):
+        ghosts.add(ghost_of(module()))
+        gc.collect()
+    assert len(ghosts._ghosts) == 1
+
+
 def test_weights_that_were_moved_elsewhere_are_not_held_where_they_were() -> None:
     layers = module()
     ghost = ghost_of(layers)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "ARENAS_BYTES",
     "Link",
     "Versions",
     "change_weights",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 WEIGHTS = "model.safetensors"
+ARENAS_BYTES = 64 << 20  # what malloc keeps for threads, now more and now less, whatever is in use
 
 
 def in_full(otherwise: int, full: int) -> int:
