@@ -19,14 +19,14 @@ from farm_notebook.pipeline.estimate import Tally, answer_tokens, prompt_tokens
 from farm_notebook.stores.ledger import Claim, Ledger, Refusal
 from farm_notebook.types import ChatRequest, Event, ModelRef, Usage
 
-__all__ = ["Price", "budget"]
+__all__ = ["Budget", "Budgets", "Price", "budget"]
 
 Price: TypeAlias = Callable[[ModelRef, Usage], float | None]
 """What tokens cost in US dollars: 0 for a model that runs here, ``None`` where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Budget:
+class Budget:
     """One of the budgets there are.
 
     Args:
@@ -54,10 +54,10 @@ class _Budget:
 
 
 _BUDGETS = (
-    _Budget("cost_per_day", "cost", is_of_notebook=False),
-    _Budget("tokens_per_day", "tokens", is_of_notebook=False),
-    _Budget("cost_per_notebook", "cost", is_of_notebook=True),
-    _Budget("tokens_per_notebook", "tokens", is_of_notebook=True),
+    Budget("cost_per_day", "cost", is_of_notebook=False),
+    Budget("tokens_per_day", "tokens", is_of_notebook=False),
+    Budget("cost_per_notebook", "cost", is_of_notebook=True),
+    Budget("tokens_per_notebook", "tokens", is_of_notebook=True),
 )
 
 
@@ -81,29 +81,14 @@ def budget(
     Raises:
         BudgetExceededError: A request may cost more than is left, or nobody knows what it costs.
     """
-    budgets = {each: limit for each in _BUDGETS if (limit := getattr(config, each.name)) is not None}
-    if not budgets:
+    budgets = Budgets(config, price, notebook=notebook, today=today)
+    if not budgets.are_set:
         return compose()
-
-    def amount(each: _Budget, ref: ModelRef, usage: Usage) -> float | None:
-        if each.of == "cost":
-            return price(ref, usage)
-        return (usage.input_tokens or 0) + (usage.output_tokens or 0)
-
-    def claims_of(request: ChatRequest, most: Usage) -> dict[_Budget, Claim]:
-        """The most that a request may take of each budget."""
-        claims, day, name = {}, today().isoformat(), notebook()
-        for each, limit in budgets.items():
-            if (may_take := amount(each, request.ref, most)) is not None:
-                claims[each] = Claim(each.scope(day, name), may_take, limit, "total")
-            elif config.unknown_price == "refuse":
-                raise _unknown(request.ref, each, limit)
-        return claims
 
     def wrap(handler: Handler) -> Handler:
         async def bounded(request: ChatRequest) -> AsyncGenerator[Event, None]:
             tally = Tally(prompt_tokens(request))
-            claims = claims_of(request, Usage(tally.prompt_tokens, answer_tokens(request)))
+            claims = budgets.claims(request, tally.prompt_tokens)
             granted = await ledger.reserve(tuple(claims.values()))
             if isinstance(granted, Refusal):
                 raise _exceeded(request.ref, claims, granted)
@@ -116,15 +101,64 @@ def budget(
                 tally.fail(error)
                 raise
             finally:
-                used = {claim.scope: amount(each, request.ref, tally.usage) for each, claim in claims.items()}
-                ledger.settle(granted, {scope: each for scope, each in used.items() if each is not None})
+                ledger.settle(granted, budgets.used(claims, request.ref, tally.usage))
 
         return bounded
 
     return wrap
 
 
-def _unknown(ref: ModelRef, budget: _Budget, limit: float) -> BudgetExceededError:
+class Budgets:
+    """The budgets that are set, and what requests take of them; the arguments are those of ``budget``."""
+
+    def __init__(
+        self,
+        config: BudgetConfig,
+        price: Price,
+        *,
+        notebook: Callable[[], str] = str,
+        today: Callable[[], date] = date.today,
+    ) -> None:
+        self._limits = {each: limit for each in _BUDGETS if (limit := getattr(config, each.name)) is not None}
+        self._lets_unknown_pass = config.unknown_price == "allow"
+        self._price, self._notebook, self._today = price, notebook, today
+
+    @property
+    def are_set(self) -> bool:
+        """Whether there is any."""
+        return bool(self._limits)
+
+    def claims(self, request: ChatRequest, prompt: int) -> dict[Budget, Claim]:
+        """The most that a request may take of each budget.
+
+        Args:
+            request: What is asked.
+            prompt: About how many tokens its prompt has.
+
+        Raises:
+            BudgetExceededError: Nobody knows what it costs, and that is not allowed.
+        """
+        most = Usage(prompt, answer_tokens(request))
+        claims, day, name = {}, self._today().isoformat(), self._notebook()
+        for each, limit in self._limits.items():
+            if (may_take := self._amount(each, request.ref, most)) is not None:
+                claims[each] = Claim(each.scope(day, name), may_take, limit, "total")
+            elif not self._lets_unknown_pass:
+                raise _unknown(request.ref, each, limit)
+        return claims
+
+    def used(self, claims: Mapping[Budget, Claim], ref: ModelRef, usage: Usage) -> dict[str, float]:
+        """What an answer took of what was claimed for it, as ``Ledger.settle`` takes it."""
+        used = {claim.scope: self._amount(each, ref, usage) for each, claim in claims.items()}
+        return {scope: amount for scope, amount in used.items() if amount is not None}
+
+    def _amount(self, each: Budget, ref: ModelRef, usage: Usage) -> float | None:
+        if each.of == "cost":
+            return self._price(ref, usage)
+        return (usage.input_tokens or 0) + (usage.output_tokens or 0)
+
+
+def _unknown(ref: ModelRef, budget: Budget, limit: float) -> BudgetExceededError:
     return BudgetExceededError(
         f"Nobody knows what {ref} costs, so that it was not asked under {budget.setting} = {limit:g}. Set "
         f'its price in prices."{ref}", or let it pass with budget.unknown_price = "allow".',
@@ -132,7 +166,7 @@ def _unknown(ref: ModelRef, budget: _Budget, limit: float) -> BudgetExceededErro
     )
 
 
-def _exceeded(ref: ModelRef, claims: Mapping[_Budget, Claim], refusal: Refusal) -> BudgetExceededError:
+def _exceeded(ref: ModelRef, claims: Mapping[Budget, Claim], refusal: Refusal) -> BudgetExceededError:
     budget, claim = next((each, claim) for each, claim in claims.items() if claim.scope == refusal.scope)
     left = max(0.0, refusal.left)
     return BudgetExceededError(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 from farm_notebook.config import LimitConfig, LimitsConfig
 from farm_notebook.errors import LimitReachedError, ProviderError
@@ -22,7 +23,7 @@ from farm_notebook.pipeline.turns import Place, turns_at
 from farm_notebook.stores.ledger import Claim, ClaimKind, Ledger, Refusal, Reservation
 from farm_notebook.types import ChatRequest, Event, ModelRef, Queued
 
-__all__ = ["limit"]
+__all__ = ["Rule", "Rules", "limit", "limit_claims", "limits_used", "rules_of"]
 
 _KINDS: dict[str, ClaimKind] = {
     "requests_per_minute": "window",
@@ -41,19 +42,18 @@ def limit(config: LimitsConfig, ledger: Ledger) -> Middleware:
     Raises:
         LimitReachedError: The request would wait longer than it may, or its prompt is larger than a limit.
     """
-    if not any(_values(each) for each in (config, *config.per.values())):
+    if (rules := rules_of(config)) is None:
         return compose()
     turns = turns_at(ledger)
-    rules_of = lru_cache(maxsize=1000)(lambda ref: _rules(config, ref))
 
     def wrap(handler: Handler) -> Handler:
         def limited(request: ChatRequest) -> AsyncGenerator[Event, None]:
-            rules = rules_of(request.ref)
-            return held(request, rules) if rules else handler(request)
+            its_rules = rules(request.ref)
+            return held(request, its_rules) if its_rules else handler(request)
 
-        async def held(request: ChatRequest, rules: tuple[_Rule, ...]) -> AsyncGenerator[Event, None]:
+        async def held(request: ChatRequest, rules: tuple[Rule, ...]) -> AsyncGenerator[Event, None]:
             prompt = prompt_tokens(request)
-            place = turns.join(ledger, _claims(request, prompt, rules))
+            place = turns.join(ledger, limit_claims(request, prompt, rules))
             try:
                 granted = await place.claim()
                 if isinstance(granted, Refusal):
@@ -72,7 +72,7 @@ def limit(config: LimitsConfig, ledger: Ledger) -> Middleware:
                 tally.fail(error)
                 raise
             finally:
-                ledger.settle(granted, _used(granted, rules, tally))
+                ledger.settle(granted, limits_used(rules, tally))
                 turns.stir()
 
         return limited
@@ -81,7 +81,7 @@ def limit(config: LimitsConfig, ledger: Ledger) -> Middleware:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class Rule:
     """One limit that a model is subject to.
 
     Args:
@@ -102,10 +102,13 @@ class _Rule:
         return self.scope.endswith("/tokens_per_minute")
 
 
+Rules: TypeAlias = Callable[[ModelRef], tuple[Rule, ...]]
+
+
 class _Wait:
     """What becomes of a request that has to wait: it tells so once, and gives up in time."""
 
-    def __init__(self, ref: ModelRef, place: Place, rules: tuple[_Rule, ...], longest_wait_s: float) -> None:
+    def __init__(self, ref: ModelRef, place: Place, rules: tuple[Rule, ...], longest_wait_s: float) -> None:
         self._ref = ref
         self._place = place
         self._rules = {rule.scope: rule for rule in rules}
@@ -156,13 +159,20 @@ class _Wait:
         )
 
 
+def rules_of(config: LimitsConfig) -> Rules | None:
+    """What tells the limits that a model is subject to; ``None`` where none are set for any."""
+    if not any(_values(each) for each in (config, *config.per.values())):
+        return None
+    return lru_cache(maxsize=1000)(lambda ref: _rules(config, ref))
+
+
 def _values(config: LimitConfig) -> dict[str, int]:
     """The limits that are set, by name."""
     values = ((name, getattr(config, name)) for name in _KINDS)
     return {name: value for name, value in values if value is not None}
 
 
-def _rules(config: LimitsConfig, ref: ModelRef) -> tuple[_Rule, ...]:
+def _rules(config: LimitsConfig, ref: ModelRef) -> tuple[Rule, ...]:
     """What holds for a model: its provider's limits, or the general ones, and its own."""
     provider, model = ref.provider, str(ref)
     own = config.per.get(provider)
@@ -174,13 +184,13 @@ def _rules(config: LimitsConfig, ref: ModelRef) -> tuple[_Rule, ...]:
     if model in config.per:
         sections.append((model, config.per[model], f'limits.per."{model}".{{}}'))
     return tuple(
-        _Rule(f"limits/{subject}/{name}", _KINDS[name], value, setting.format(name))
+        Rule(f"limits/{subject}/{name}", _KINDS[name], value, setting.format(name))
         for subject, section, setting in sections
         for name, value in _values(section).items()
     )
 
 
-def _claims(request: ChatRequest, prompt: int, rules: tuple[_Rule, ...]) -> list[Claim]:
+def limit_claims(request: ChatRequest, prompt: int, rules: tuple[Rule, ...]) -> list[Claim]:
     """What a request claims of each limit.
 
     Raises:
@@ -201,8 +211,8 @@ def _claims(request: ChatRequest, prompt: int, rules: tuple[_Rule, ...]) -> list
     return claims
 
 
-def _used(granted: Reservation, rules: tuple[_Rule, ...], tally: Tally) -> dict[str, float]:
+def limits_used(rules: tuple[Rule, ...], tally: Tally) -> dict[str, float]:
     """What a request used in the end; one that was never sent used nothing."""
     if not tally.is_sent:
-        return granted.unused
+        return {rule.scope: 0.0 for rule in rules}
     return {rule.scope: tally.tokens for rule in rules if rule.is_of_tokens}

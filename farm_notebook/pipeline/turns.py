@@ -100,8 +100,12 @@ class Place:
         """Whether another one would take what this one waits for."""
         return not self._wanted.isdisjoint(other.scopes)
 
-    async def claim(self) -> Reservation | Refusal:
-        """Try it now, where it is this one's turn, and leave the place when it was granted."""
+    async def claim(self, *also: Claim) -> Reservation | Refusal:
+        """Try it now, where it is this one's turn, and leave the place when it was granted.
+
+        Args:
+            also: What is to be granted with it, that nobody waits for. Who was refused it leaves.
+        """
         self.woken.clear()
         if (before := self._turns.in_the_way(self)) is not None:
             claim = next(claim for claim in self.claims if claim.scope in before._wanted)
@@ -109,7 +113,7 @@ class Place:
             wait_s = max(0.0, before._room_at - self._loop.time()) + self._turns.crowd_s(claim)
             return Refusal(claim.scope, wait_s, 0.0)
         self._wanted = self.scopes
-        outcome = await self._ledger.reserve(self.claims)
+        outcome = await self._ledger.reserve((*also, *self.claims))
         if isinstance(outcome, Reservation):
             self._turns.leave(self)
             return outcome

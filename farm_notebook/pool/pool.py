@@ -14,13 +14,12 @@ from farm_notebook.config import FarmConfig
 from farm_notebook.config.secrets import find_secret
 from farm_notebook.monitor import HealthMonitor
 from farm_notebook.pipeline import Handler, Middleware, compose
+from farm_notebook.pipeline.allowance import allowance
 from farm_notebook.pipeline.breaker import Breakers, breaker
-from farm_notebook.pipeline.budget import budget
 from farm_notebook.pipeline.cache import cache
 from farm_notebook.pipeline.embedding_stream import under
 from farm_notebook.pipeline.embeddings import EmbeddingCache
 from farm_notebook.pipeline.fallback import fallback
-from farm_notebook.pipeline.limit import limit
 from farm_notebook.pipeline.meter import Record, meter, meter_embeddings
 from farm_notebook.pipeline.retry import retry
 from farm_notebook.pipeline.route import route
@@ -170,8 +169,13 @@ class Pool:
         return (
             breaker(self.breakers),
             retry(config.retry),
-            budget(config.budget, self.ledger, self.prices.cost, notebook=lambda: notebook_name() or ""),
-            limit(config.limits, self.ledger),
+            allowance(
+                config.budget,
+                config.limits,
+                self.ledger,
+                self.prices.cost,
+                notebook=lambda: notebook_name() or "",
+            ),
         )
 
     def _cache(self, *, in_pieces: bool) -> Middleware:

@@ -73,6 +73,7 @@ class Crowd(Ledger):
         self._of: dict[int, Ledger] = {}
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation | Refusal:
+        await self._paid()
         ledger = self._join()
         self._all.append(ledger)
         outcome = await ledger.reserve(claims)
