@@ -182,6 +182,14 @@ def test_whole_and_decimal_numbers_are_one_request(config: FarmConfig) -> None:
     assert one.fingerprint() == same.fingerprint()
 
 
+def test_a_fingerprint_is_kept_for_its_digest_and_not_for_a_changed_request(config: FarmConfig) -> None:
+    request = build_request("hello", config, {"temperature": 0})
+    plain = request.fingerprint()
+    assert request.fingerprint("digest") != plain == request.fingerprint()
+    assert replace(request, seed=1).fingerprint() != plain
+    assert replace(request, seed=None).fingerprint() == plain
+
+
 # Aliases
 
 

@@ -83,6 +83,7 @@ def cache(
             return answered(request)
 
         async def answered(request: ChatRequest) -> AsyncGenerator[Event, None]:
+            is_shared = False  # with someone who asked before
             try:
                 known = await known_digest(digest, request.ref)
             except TimeoutError:
@@ -97,10 +98,17 @@ def cache(
                         for event in found[start : start + EVENTS_AT_ONCE]:
                             yield event
                     return
-                events = _shared(under_way, key, lambda: kept(request, known, key), anew=is_anew)
+                is_shared = True
+
+                def asked_now() -> AsyncGenerator[Event, None]:
+                    nonlocal is_shared
+                    is_shared = False
+                    return kept(request, known, key)
+
+                events = under_way.join(key, asked_now, anew=is_anew)
             async with aclosing(events):
                 async for event in events:
-                    yield event
+                    yield replace(event, cached=True) if is_shared and isinstance(event, Started) else event
 
         async def kept(request: ChatRequest, known: str | None, key: str) -> AsyncGenerator[Event, None]:
             events: list[Event] = []
@@ -127,22 +135,6 @@ def cache(
         return cached
 
     return wrap
-
-
-async def _shared(
-    flights: SingleFlight[Event], key: str, start: Callable[[], AsyncGenerator[Event, None]], *, anew: bool
-) -> AsyncGenerator[Event, None]:
-    """The answer under way for a key; only for the one who started it is it none that was there already."""
-    is_first = False
-
-    def start_it() -> AsyncGenerator[Event, None]:
-        nonlocal is_first
-        is_first = True
-        return start()
-
-    async with aclosing(flights.join(key, start_it, anew=anew)) as events:
-        async for event in events:
-            yield event if is_first or not isinstance(event, Started) else replace(event, cached=True)
 
 
 def _as_cached(ref: ModelRef, events: Sequence[Event]) -> list[Event]:

@@ -137,9 +137,10 @@ def fallback(
             while (target := choice.next()) is not None:
                 if (rerouted := choice.rerouted(target)) is not None:
                     yield rerouted
+                asked = request if target == request.ref else replace(request, ref=target)
                 is_said = False
                 try:
-                    async with aclosing(handler(replace(request, ref=target))) as events:
+                    async with aclosing(handler(asked)) as events:
                         async for event in events:
                             if not is_said:
                                 is_said = isinstance(event, SAID)
@@ -181,6 +182,8 @@ class _Choice:
         """Whom to ask now; ``None`` where nobody is left."""
         if not self._waiting:
             return None
+        if not self._large and self._ailment(self._waiting[0]) is None:  # as nearly always
+            return self._waiting.pop(0)
         ailments = {ref: self._ailment(ref) for ref in self._waiting}
         target = min(self._waiting, key=lambda ref: (ailments[ref] is not None, ref not in self._large))
         for ref in self._waiting[: self._waiting.index(target)]:

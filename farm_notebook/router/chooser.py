@@ -105,6 +105,8 @@ class Chooser:
             FarmError: No model is behind the name now.
         """
         wanted, skipped = wanted_by(request), dict[ModelRef, str]()
+        if _is_plain(request) and not wanted.is_particular:
+            return Choice(request)
         first = self._places(request, in_general=in_general)
         named = list(dict.fromkeys((*first, *request.route.alternates)))
         picks = await self._concrete(named, len(first), wanted, skipped)
@@ -183,6 +185,13 @@ class Chooser:
             return await self._lists.get(provider, deadline_s=ASK_S)
         except FarmError:  # what nobody can tell is taken to be there; the request itself will say
             return []
+
+
+def _is_plain(request: ChatRequest) -> bool:
+    """Whether its models are named, each once, so that there is nothing to choose where any will do."""
+    way = request.route
+    named = (request.ref, *way.alternates)
+    return not (way.deployments or any(map(is_dynamic, named))) and len({*named}) == len(named)
 
 
 def _settled(request: ChatRequest, refs: Sequence[ModelRef], wanted: Wanted, reason: str) -> ChatRequest:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 __all__ = [
     "NOTHING",
@@ -33,8 +33,7 @@ ClaimKind = Literal["window", "slot", "total"]
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):  # of which each answer makes several, and a tuple is made in no time
     """A share of something that is limited.
 
     Args:

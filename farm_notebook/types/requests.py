@@ -32,7 +32,7 @@ CacheUse = Literal["use", "refresh", "off"]
 Balance = Literal["weighted", "least_busy"]
 
 FINGERPRINT_VERSION = 3
-NOT_IN_FINGERPRINT = ("cache", "route")
+NOT_IN_FINGERPRINT = ("cache", "route", "_fingerprints")
 _CANONICAL_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=dict)
 PARAMETERS = (
     "temperature",
@@ -127,6 +127,7 @@ class ChatRequest:
     sample: int | None = None
     cache: CacheUse = "use"
     route: Route = Route()
+    _fingerprints: dict[str | None, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def parameters(self) -> dict[str, Any]:
         """The parameters that were set, by name, as JSON values; what was left to the provider is absent."""
@@ -150,6 +151,11 @@ class ChatRequest:
         Returns:
             64 hexadecimal digits.
         """
+        if digest not in self._fingerprints:  # the cache asks for it, and the reply tells it
+            self._fingerprints[digest] = self._made_fingerprint(digest)
+        return self._fingerprints[digest]
+
+    def _made_fingerprint(self, digest: str | None) -> str:
         fields = dict(zip(_FINGERPRINTED, _fingerprinted(self), strict=True))
         fields |= {
             "ref": str(self.ref),

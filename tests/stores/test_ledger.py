@@ -7,7 +7,7 @@ import contextlib
 import math
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +314,7 @@ class Ask:
 
     def claims(self) -> list[Claim]:
         kinds = [KINDS[scope] for scope in sorted(self.scopes)]
-        return [replace(kind, amount=self.amount if kind.limit > 3 else 1) for kind in kinds]
+        return [kind._replace(amount=self.amount if kind.limit > 3 else 1) for kind in kinds]
 
 
 @dataclass(frozen=True)
