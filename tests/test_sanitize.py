@@ -524,8 +524,9 @@ def test_time_grows_with_the_length_and_not_its_square(fragment: str) -> None:
         safe_markdown(text)
         return time.perf_counter() - began
 
-    small, large = min(seconds(12_500) for _ in range(3)), seconds(200_000)
-    assert large < 16 * 6 * max(small, 0.005), "16 times the text; its square would take 256 times as long"
+    small = max(min(seconds(12_500) for _ in range(3)), 0.005)
+    is_linear = any(seconds(200_000) < 16 * 6 * small for _ in range(3))  # others may be at work meanwhile
+    assert is_linear, "16 times the text; its square would take 256 times as long"
 
 
 def test_brackets_nested_beyond_reason_still_read_the_same() -> None:

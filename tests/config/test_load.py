@@ -188,6 +188,7 @@ def test_what_concerns_no_provider_does_not_tell_providers_apart() -> None:
         "health": {"ttl_s": 1},
         "telemetry": {"enabled": False},
         "display": {"live": False},
+        "models": {"evict": True},
     }
     assert load_config(policies).for_providers() == plain
     providers = {

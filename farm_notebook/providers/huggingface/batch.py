@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from farm_notebook.providers.huggingface.failure import generation_error
 from farm_notebook.providers.huggingface.picking import Picker
 from farm_notebook.providers.huggingface.rows import Rows
+from farm_notebook.providers.huggingface.runtime import quiet
 from farm_notebook.types import PromptProgress
 
 if TYPE_CHECKING:
@@ -129,9 +130,10 @@ class Batch:
         """Let the chosen be read from now on."""
         for member in chosen:
             try:
-                member.picker = Picker(
-                    self._module, member.config, member.prompt, member.seed, member.processors
-                )
+                with quiet():
+                    member.picker = Picker(
+                        self._module, member.config, member.prompt, member.seed, member.processors
+                    )
             except Exception as error:  # noqa: BLE001 - as above
                 self.fail([member], error)
             else:

@@ -159,10 +159,10 @@ class HuggingFaceProvider(AIProvider):
 
     async def unload_model(self, model: str) -> bool:
         source = self._known(model)
-        is_absent = all(status.ref.model != source.name for status in self._shelf.statuses())
-        if is_absent and source.repository is not None:
+        was_there = await self._shelf.put_away(source)
+        if not was_there and source.repository is not None:
             await self._cached(source)
-        return await self._shelf.put_away(source)
+        return was_there
 
     async def embed(self, texts: Sequence[str], model: str) -> Embeddings:
         async with self._shelf.hold(self._known(model)) as version:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import UnsupportedParameterError
+from farm_notebook.providers.huggingface.runtime import quiet
 from farm_notebook.types import ChatRequest
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def sampling_config(request: ChatRequest) -> GenerationConfig:
     elif request.temperature is not None or request.top_p is not None:
         fields |= {"do_sample": True, "temperature": request.temperature, "top_p": request.top_p}
     try:
-        return GenerationConfig(**{name: value for name, value in fields.items() if value is not None})
+        with quiet():  # it warns of what a greedy answer does not need
+            return GenerationConfig(**{name: value for name, value in fields.items() if value is not None})
     except (ValueError, TypeError) as error:
         raise UnsupportedParameterError(
             f"{request.ref} cannot honour {dict(request.extra)!r}: {error}", provider=request.ref.provider

@@ -28,6 +28,7 @@ ERRORS: Mapping[str, type[errors.FarmError]] = {
     "rate": errors.RateLimitedError,
     "refused": errors.ContentRefusedError,
     "timeout": errors.ProviderTimeoutError,
+    "unloaded": errors.ModelUnloadedError,
     "unsupported": errors.UnsupportedParameterError,
 }
 
