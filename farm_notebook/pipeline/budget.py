@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import date
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from farm_notebook.config import BudgetConfig
 from farm_notebook.errors import BudgetExceededError, ProviderError
@@ -25,8 +24,7 @@ Price: TypeAlias = Callable[[ModelRef, Usage], float | None]
 """What tokens cost in US dollars: 0 for a model that runs here, ``None`` where nobody knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """One of the budgets there are.
 
     Args:

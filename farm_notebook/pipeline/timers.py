@@ -17,6 +17,8 @@ from farm_notebook.types import ChatRequest, Event, Finished, LoadProgress, Star
 
 __all__ = ["timers"]
 
+_EVER = float("inf")
+
 
 def timers(timeouts: TimeoutConfig) -> Middleware:
     """Raise ``ProviderTimeoutError``, naming the timer, when a stream exceeds one of ``timeouts``."""
@@ -69,12 +71,14 @@ class _Watchdog:
         self._handle: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self._since = self._now()
-        self._limit_s = self._total_at = float("inf")
+        self._limit_s = self._total_at = _EVER
         self._cancels_before = 0
         self._has_barked = False
 
     def watch(self) -> None:
-        """The running task begins to wait for an event."""
+        """The running task begins to wait for an event; where no timer runs nobody has to know."""
+        if self._limit_s == self._total_at == _EVER:
+            return
         self._since = self._now()
         task = self._task = asyncio.current_task()
         self._cancels_before = task.cancelling() if task else 0
@@ -93,7 +97,7 @@ class _Watchdog:
             self._limit_s = _or_ever(self._timeouts.first_event_s)
             self._total_at = self._now() + _or_ever(self._timeouts.total_s)
         elif isinstance(event, Finished):  # nothing is missing; tidying up has limits of its own
-            self._limit_s = self._total_at = float("inf")
+            self._limit_s = self._total_at = _EVER
         else:
             self._limit_s, self.timer = _or_ever(self._timeouts.idle_s), "idle"
             self.is_idle_watched = True
@@ -111,7 +115,7 @@ class _Watchdog:
 
     def _set(self) -> None:
         deadline = min(self._since + self._limit_s, self._total_at)
-        if deadline < float("inf"):
+        if deadline < _EVER:
             self._handle = self._loop.call_at(deadline, self._look)
 
     def _look(self) -> None:
@@ -128,7 +132,7 @@ class _Watchdog:
 
 
 def _or_ever(limit_s: float | None) -> float:
-    return float("inf") if limit_s is None else limit_s
+    return _EVER if limit_s is None else limit_s
 
 
 def _error(request: ChatRequest, timer: TimerName, timeouts: TimeoutConfig) -> ProviderTimeoutError:

@@ -38,7 +38,8 @@ class Turns:
         self._last_number += 1
         place = Place(self, self._last_number, ledger, claims)
         self._lines.setdefault(place.scopes, deque()).append(place)
-        self._waiting.update(place.scopes)
+        for scope in place.scopes:
+            self._waiting[scope] += 1
         return place
 
     def leave(self, place: Place) -> None:
@@ -50,7 +51,8 @@ class Turns:
         line.remove(place)
         if not line:
             del self._lines[place.scopes]
-        self._waiting.subtract(place.scopes)
+        for scope in place.scopes:
+            self._waiting[scope] -= 1
         self.stir(after=place.number)
 
     def stir(self, *, after: int = 0) -> None:

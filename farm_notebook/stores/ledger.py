@@ -52,7 +52,7 @@ class Claim(NamedTuple):  # of which each answer makes several, and a tuple is m
     def excess(self, used: float) -> float:
         """How much too much it is beside what is used already; nothing where it fits."""
         excess = used + self.amount - self.limit
-        return excess if excess > ROUNDING * max(1.0, self.limit) else 0.0
+        return excess if excess > 0.0 and excess > ROUNDING * max(1.0, self.limit) else 0.0
 
 
 @dataclass(frozen=True, slots=True)

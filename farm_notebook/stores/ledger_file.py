@@ -11,14 +11,15 @@ import math
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from farm_notebook.stores.file import SQLiteFile, is_busy
-from farm_notebook.stores.ledger import WINDOW_S, Claim, Refusal, Reservation, until_room
+from farm_notebook.stores.ledger import WINDOW_S, Claim, ClaimKind, Refusal, Reservation, until_room
 from farm_notebook.stores.ledger_shared import Debt
 
 __all__ = ["LedgerFile"]
@@ -36,22 +37,26 @@ _TABLES = (
         scope TEXT, id INTEGER, pid INTEGER NOT NULL, began REAL NOT NULL, PRIMARY KEY (scope, id)
     ) WITHOUT ROWID""",
 )
+_SUM = "(SELECT used FROM sums WHERE scope = ?)"
 _ENDS = """
-SELECT (SELECT at FROM shares WHERE scope = ?1 ORDER BY at LIMIT 1),
-    (SELECT at FROM shares WHERE scope = ?1 ORDER BY at DESC LIMIT 1)
+(SELECT at FROM shares WHERE scope = ? ORDER BY at LIMIT 1),
+(SELECT at FROM shares WHERE scope = ? ORDER BY at DESC LIMIT 1)
 """
+_LOOKS: Mapping[ClaimKind, str] = {
+    "window": f"{_SUM}, {_ENDS}",
+    "slot": "(SELECT count(*) FROM slots WHERE scope = ?)",
+    "total": _SUM,
+}
 _REDATE = "UPDATE shares SET at = ? WHERE scope = ? AND at > ?"
 _PASSED = "SELECT total(amount) FROM shares WHERE scope = ? AND at <= ?"
 _DROP_PASSED = "DELETE FROM shares WHERE scope = ? AND at <= ?"
 _SHARES = "SELECT at, amount FROM shares WHERE scope = ? ORDER BY at"
 _SHARE = "INSERT INTO shares (scope, at, id, amount) VALUES (?, ?, ?, ?)"
 _RESHARE = "UPDATE shares SET amount = ? WHERE scope = ? AND at = ? AND id = ?"
-_SUM = "SELECT used FROM sums WHERE scope = ?"
 _ADD = """
 INSERT INTO sums (scope, used, at) VALUES {}
 ON CONFLICT DO UPDATE SET used = used + excluded.used, at = excluded.at
 """
-_HELD = "SELECT count(*) FROM slots WHERE scope = ?"
 _HOLDERS = "SELECT DISTINCT pid, began FROM slots WHERE scope = ?"
 _HOLD = "INSERT INTO slots (scope, id, pid, began) VALUES (?, ?, ?, ?)"
 _FREE = "DELETE FROM slots WHERE scope = ? AND id = ?"
@@ -88,8 +93,7 @@ class LedgerFile(SQLiteFile):
         """
         with self._transaction():
             now, changes = clock(), self._settle(debts)
-            refusals = (self._refusal(claim, now, changes) for claim in reservation.claims)
-            if (refusal := next(filter(None, refusals), None)) is None:
+            if (refusal := self._refusal(reservation.claims, now, changes)) is None:
                 for claim in reservation.claims:
                     self._grant(claim, reservation.id, now, changes)
             self._add(changes, now)
@@ -104,10 +108,10 @@ class LedgerFile(SQLiteFile):
         """Settle what is owed; what is used of a scope then."""
         with self._transaction():
             now, changes = clock(), self._settle(debts)
-            self._pass_by(scope, now, changes)
-            used = self._sum(scope) + changes.get(scope, 0.0) + self._held(scope)
+            used, first, last, held = self._seen([("window", scope), ("slot", scope)])
+            self._pass_by(scope, first, last, now, changes)
             self._add(changes, now)
-        return used
+        return float((used or 0.0) + changes.get(scope, 0.0) + held)
 
     def tidy(self, now: float) -> None:
         """Drop the sums of days long past; where another process writes, the next who opens it does."""
@@ -123,21 +127,33 @@ class LedgerFile(SQLiteFile):
         for table in _TABLES:
             self._writer.execute(table)
 
-    def _refusal(self, claim: Claim, now: float, changes: _Changes) -> Refusal | None:
-        scope = claim.scope
-        if claim.kind == "window":
-            self._pass_by(scope, now, changes)
-        used = self._held(scope) if claim.kind == "slot" else self._sum(scope) + changes.get(scope, 0.0)
-        if not (excess := claim.excess(used)):
-            return None
-        if claim.kind == "slot":
-            if self._bury_dead(scope):
-                return self._refusal(claim, now, changes)
-            return Refusal(scope, SLOT_POLL_S, claim.limit - used)
-        wait_s = math.inf
-        if claim.kind == "window":
-            wait_s = until_room(excess, self._writer.execute(_SHARES, (scope,)), now)
-        return Refusal(scope, wait_s, claim.limit - used)
+    def _refusal(self, claims: Sequence[Claim], now: float, changes: _Changes) -> Refusal | None:
+        """The first that has no room; ``None`` where all may be granted."""
+        seen = self._seen([(claim.kind, claim.scope) for claim in claims])
+        for claim in claims:
+            scope, used = claim.scope, next(seen) or 0.0
+            if claim.kind == "window":
+                self._pass_by(scope, next(seen), next(seen), now, changes)
+            if not (excess := claim.excess(used + changes.get(scope, 0.0))):
+                continue
+            left, wait_s = claim.limit - used - changes.get(scope, 0.0), math.inf
+            if claim.kind == "slot":
+                if self._bury_dead(scope):
+                    return self._refusal(claims, now, changes)
+                wait_s = SLOT_POLL_S
+            elif claim.kind == "window":
+                wait_s = until_room(excess, self._writer.execute(_SHARES, (scope,)), now)
+            return Refusal(scope, wait_s, left)
+        return None
+
+    def _seen(self, scopes: Sequence[tuple[ClaimKind, str]]) -> Iterator[Any]:
+        """What is used of each, and of a window when its first and its last share were granted; in one look,
+        since several take longer.
+        """
+        if not scopes:
+            return iter(())
+        kinds, names = zip(*scopes, strict=True)
+        return iter(self._writer.execute(_look_at(kinds), names).fetchone())
 
     def _grant(self, claim: Claim, reservation_id: int, now: float, changes: _Changes) -> None:
         execute = self._writer.execute
@@ -161,12 +177,13 @@ class LedgerFile(SQLiteFile):
                         changes[claim.scope] += used - claim.amount
         return changes
 
-    def _pass_by(self, scope: str, now: float, changes: _Changes) -> None:
+    def _pass_by(
+        self, scope: str, first: float | None, last: float | None, now: float, changes: _Changes
+    ) -> None:
         """Let go of what a window granted 60 seconds ago or earlier; where the clock was set back, what was
         granted later than now counts as granted now.
         """
         execute, until = self._writer.execute, now - WINDOW_S
-        first, last = execute(_ENDS, (scope,)).fetchone()  # a tenth of what changing nothing takes
         if last is not None and last > now:
             execute(_REDATE, (now, scope, now))
         if first is not None and first <= until:
@@ -177,19 +194,18 @@ class LedgerFile(SQLiteFile):
         if rows := [(scope, change, now) for scope, change in changes.items()]:
             self._writer.execute(_add_rows(len(rows)), [*itertools.chain(*rows)])
 
-    def _sum(self, scope: str) -> float:
-        row: tuple[float] | None = self._writer.execute(_SUM, (scope,)).fetchone()
-        return row[0] if row else 0.0
-
-    def _held(self, scope: str) -> int:
-        return int(self._writer.execute(_HELD, (scope,)).fetchone()[0])
-
     def _bury_dead(self, scope: str) -> bool:
         """Free the slots of processes that ended without doing so; whether there were any."""
         holders = self._writer.execute(_HOLDERS, (scope,)).fetchall()
         dead = [holder for holder in holders if not _is_alive(*holder)]
         self._writer.executemany(_BURY, dead)
         return bool(dead)
+
+
+@cache
+def _look_at(kinds: tuple[ClaimKind, ...]) -> str:
+    looks = (_LOOKS[kind].replace("?", f"?{number}") for number, kind in enumerate(kinds, 1))
+    return f"SELECT {', '.join(looks)}"
 
 
 @cache
