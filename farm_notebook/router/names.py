@@ -127,13 +127,17 @@ def _checked(name: object, config: FarmConfig) -> str:
 
 def _explicit(name: str, config: FarmConfig) -> ModelRef | None:
     """``provider:model``, where what stands first is a provider and something stands behind it."""
-    separator = _SEPARATOR.search(name)
-    if separator is None:
+    ref = _parted(name)
+    if ref is None or not (is_provider(ref.provider, config) or ref.provider == AUTO):
         return None
-    provider, model = name[: separator.start()], name[separator.end() :]
-    if not model or not (is_provider(provider, config) or provider == AUTO):
-        return None
-    return ModelRef(provider, model)
+    return ref
+
+
+@lru_cache(maxsize=256)
+def _parted(name: str) -> ModelRef | None:
+    """A name at its first separator, where something stands behind that."""
+    provider, *model = _SEPARATOR.split(name, maxsplit=1)
+    return ModelRef(provider, model[0]) if model and model[0] else None
 
 
 def _meaning(name: str, config: FarmConfig, path: tuple[str, ...]) -> _Meaning:
