@@ -11,7 +11,7 @@ import asyncio
 import math
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from farm_notebook.stores.ledger import WINDOW_S, Claim, Ledger, Refusal, Reservation
 
@@ -61,14 +61,16 @@ class Turns:
         Args:
             after: Only those who came after the one with this number.
         """
-        for first in self._firsts():
-            if first.number > after:
-                first.woken.set()
+        for line in self._lines.values():
+            if line[0].number > after:
+                line[0].woken.set()
 
     def in_the_way(self, place: Place) -> Place | None:
         """Someone who has to pass before it."""
-        earlier = (first for first in self._firsts() if first.number < place.number)
-        return next((first for first in earlier if first.bars(place)), None)
+        for line in self._lines.values():
+            if line[0].number < place.number and line[0].bars(place):
+                return line[0]
+        return None
 
     def crowd_s(self, claim: Claim) -> float:
         """The seconds from the moment the first of those passes who wait for something, until all have; each
@@ -78,9 +80,6 @@ class Turns:
             return 0.0
         return WINDOW_S * (math.ceil(self._waiting[claim.scope] / claim.limit) - 1)
 
-    def _firsts(self) -> Iterator[Place]:
-        return (line[0] for line in self._lines.values())
-
 
 class Place:
     """Someone's place in a line; made by ``Turns.join``."""
@@ -88,7 +87,7 @@ class Place:
     def __init__(self, turns: Turns, number: int, ledger: Ledger, claims: Sequence[Claim]) -> None:
         self.number = number
         self.claims = claims
-        self.scopes = frozenset(claim.scope for claim in claims)
+        self.scopes = frozenset([claim.scope for claim in claims])
         self.woken = asyncio.Event()
         self.is_left = False
         self._turns = turns
