@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 from toy_loader import SIZE, ToyLoader
 from toy_loop import virtual_time
-from toy_shelf import ADAPTED, ToyShelf, all_of, settled, turns
+from toy_shelf import ADAPTED, ToyShelf, Using, all_of, settled, turns
 
 from farm_notebook.config import FarmConfig, ModelsConfig
 from farm_notebook.errors import InvalidRequestError, LoadError, OutOfMemoryError, ProviderConnectionError
@@ -351,6 +351,38 @@ async def test_who_stops_an_unloading_by_force_leaves_nothing_behind() -> None:
         await asyncio.wait([unloading])
         assert unloading.cancelled()
         assert list(farm.shelf.versions()) == ["a"]
+
+
+# Freeing
+
+
+@virtual_time
+async def test_what_is_idle_is_freed_and_what_stays_says_why() -> None:
+    pinned, leased, working, idle = (
+        ModelRef("toy", name) for name in ("pinned", "leased", "working", "idle")
+    )
+    async with Toys() as farm:
+        await all_of(farm.models.load(pinned, pin=True))
+        await farm.load(idle)
+        async with Using(farm.shelf, "working"), farm.shelf.lease("leased"):
+            unloaded, kept = await farm.models.free_idle()
+        assert unloaded == (idle,)
+        assert dict(kept) == {
+            pinned: "it is pinned",
+            leased: "it is leased, by a block `with farm.models.lease(...)`",
+            working: "it is answering 1 request",
+        }
+        assert (await farm.models.free_idle())[0] == (leased, working)
+
+
+@virtual_time
+async def test_what_was_set_aside_is_freed_and_what_failed_is_none_to_free() -> None:
+    async with Toys(ToyLoader(room=SIZE)) as farm:
+        await farm.load(A)
+        await all_of(farm.models.swap(A, B))
+        unloaded, kept = await farm.models.free_idle()
+        assert (set(unloaded), kept, farm.toys.device_bytes) == ({A, B}, (), 0)
+        assert farm.toys.host_bytes == 0
 
 
 @virtual_time
