@@ -236,6 +236,13 @@ def test_a_model_that_does_not_wait_is_said_to_be_unloaded(run: Run, farm: Farm)
     assert run("swap shelved:one shelved:two").endswith("; shelved:one is unloaded.")
 
 
+def test_a_model_does_not_take_its_own_place(run: Run) -> None:
+    with pytest.raises(
+        FarmError, match=r"shelved:one cannot take its own place\. `%farm reload shelved:one`"
+    ):
+        run("swap shelved:one shelved:one")
+
+
 def test_after_a_failed_swap_the_first_is_back(
     run: Run, farm: Farm, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
 
@@ -24,6 +25,11 @@ def run(session: Session, arguments: argparse.Namespace) -> None:
     from farm_notebook.notebook.loading import follow
 
     leaving, coming = session.ref(arguments.leaving_model), session.ref(arguments.coming_model)
+    if leaving == coming:
+        raise InvalidRequestError(
+            f"{leaving} cannot take its own place. `%farm reload {leaving}` has it answer from its files as they "
+            "are now."
+        )
     follow(
         session.shell,
         str(coming),
