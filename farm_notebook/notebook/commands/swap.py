@@ -27,8 +27,8 @@ def run(session: Session, arguments: argparse.Namespace) -> None:
     leaving, coming = session.ref(arguments.leaving_model), session.ref(arguments.coming_model)
     if leaving == coming:
         raise InvalidRequestError(
-            f"{leaving} cannot take its own place. `%farm reload {leaving}` has it answer from its files as they "
-            "are now."
+            f"{leaving} cannot take its own place. `%farm reload {leaving}` has it answer from its files as "
+            "they are now."
         )
     follow(
         session.shell,
