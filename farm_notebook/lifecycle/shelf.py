@@ -42,7 +42,6 @@ class Shelf(Generic[K, T]):
     """
 
     def __init__(self, loader: Loader[K, T], lifecycle: Lifecycle) -> None:
-        self._lifecycle = lifecycle
         self._slots = Slots(loader, lifecycle.journal)
         self._care = Caretaker(loader, lambda: lifecycle.settings.drain_s)
         self._background = Background()  # loads, old generations that are seen off, processes looked after
@@ -61,14 +60,7 @@ class Shelf(Generic[K, T]):
 
     def statuses(self) -> list[ModelStatus]:
         """All that is in memory, is on its way there, or failed to get there."""
-        return [
-            slot.status(
-                is_pinned=self._lifecycle.is_pinned(slot.machine.ref),
-                is_watched=self._lifecycle.is_watched(slot.machine.ref),
-            )
-            for slot in self._slots
-            if slot.machine.state != "absent"
-        ]
+        return [slot.status for slot in self._slots if slot.machine.state != "absent"]
 
     def idle(self) -> list[Idle]:
         """What could be given up for another model."""

@@ -61,8 +61,9 @@ class Slot(Generic[K, T]):
         spared = {id(self.held)} | {id(newest) for newest in self.generations[-1:] if self.lock.locked()}
         return [version for version in self.generations if id(version) not in spared]
 
-    def status(self, *, is_pinned: bool, is_watched: bool) -> ModelStatus:
-        """What can be told of it; of one on its way out too."""
+    @property
+    def status(self) -> ModelStatus:
+        """What can be told of it; of one on its way out too. Whether it is pinned or watched, others know."""
         shown = self.held or next(reversed(self.generations), None)
         facts = shown.facts if shown is not None else None
         return ModelStatus(
@@ -74,8 +75,6 @@ class Slot(Generic[K, T]):
             users=shown.users if shown else 0,
             leases=shown.leases if shown else 0,
             idle_s=shown.idle_s if shown else None,
-            is_pinned=is_pinned,
-            is_watched=is_watched,
             detail=self.machine.detail,
         )
 

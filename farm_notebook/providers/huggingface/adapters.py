@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import FarmError, LoadError, MissingExtraError, OutOfMemoryError
+from farm_notebook.lifecycle.version import next_generation
 from farm_notebook.providers.huggingface.checkpoint import whole_tensors
-from farm_notebook.providers.huggingface.failure import is_out_of_memory
+from farm_notebook.providers.huggingface.failure import first_line, is_out_of_memory
 from farm_notebook.providers.huggingface.loaded import LoadedModel
-from farm_notebook.providers.huggingface.loading import generations
 from farm_notebook.providers.huggingface.memory import living
 from farm_notebook.providers.huggingface.progress import watched
 from farm_notebook.providers.huggingface.reading import read_to
@@ -87,8 +87,7 @@ def adapt(
                 f"{name!r}: the adapter's {size:,} bytes do not fit on {base.device}. Unload another model.",
                 provider="huggingface",
             ) from error
-        first_line = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        raise _misfit(name, base, made_for, first_line) from error
+        raise _misfit(name, base, made_for, first_line(error)) from error
     if problems := _problems(info):
         raise _misfit(name, base, made_for, problems)
     _require_words(name, module, tokenizer)
@@ -101,7 +100,7 @@ def adapt(
         tokenizer=tokenizer,
         digest=digest,
         size_bytes=_own_bytes(module, base.module),
-        generation=next(generations),
+        generation=next_generation(),
     )
 
 

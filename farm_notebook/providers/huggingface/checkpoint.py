@@ -6,6 +6,7 @@ both are refused unless the configuration names the model.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ __all__ = [
     "tensors_in",
     "variable_for",
     "weight_files",
+    "whole_bytes",
     "whole_tensors",
 ]
 
@@ -201,12 +203,22 @@ def tensors_in(header: bytes) -> dict[str, StoredTensor]:
         raise ValueError(f"its header is none: {error!r}") from error
 
 
+@functools.lru_cache(maxsize=64)  # as a watcher looks at the same headers again and again
+def whole_bytes(header: bytes) -> int:
+    """How long a file of safetensors with this header is when all of it is there.
+
+    Raises:
+        ValueError: It is no such header.
+    """
+    return 8 + len(header) + max((tensor.end for tensor in tensors_in(header).values()), default=0)
+
+
 def whole_tensors(file: Path) -> dict[str, StoredTensor]:
     """The tensors of a file that is whole, by their names."""
     header = read_header(file)
     try:
         tensors = tensors_in(header)
-        whole = 8 + len(header) + max((tensor.end for tensor in tensors.values()), default=0)
+        whole = whole_bytes(header)
     except (ValueError, TypeError) as error:
         raise LoadError(f"{str(file)!r} is no safetensors file: {error}") from error
     if (size := file.stat().st_size) != whole:

@@ -5,7 +5,6 @@ What tells one checkpoint from another for good is its ``digest``.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from farm_notebook.errors import FarmError
-from farm_notebook.providers.huggingface.checkpoint import read_header, tensors_in, weight_files
+from farm_notebook.providers.huggingface.checkpoint import read_header, weight_files, whole_bytes
 from farm_notebook.providers.huggingface.digest import DIGESTED
 from farm_notebook.providers.huggingface.gguf_header import gguf_tensors
 
@@ -99,14 +98,9 @@ def _start(file: Path) -> bytes:
         ValueError: It is not whole.
     """
     header = read_header(file)
-    if file.stat().st_size != _whole_bytes(header):
+    if file.stat().st_size != whole_bytes(header):
         raise ValueError(file)
     return hashlib.sha256(header + _head(file, 8 + len(header))).digest()
-
-
-@functools.lru_cache(maxsize=64)  # as the same headers are seen again and again
-def _whole_bytes(header: bytes) -> int:
-    return 8 + len(header) + max((tensor.end for tensor in tensors_in(header).values()), default=0)
 
 
 def _start_of_gguf(file: Path) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.config import HuggingFaceConfig
 from farm_notebook.errors import FarmError, LoadError, OutOfMemoryError
+from farm_notebook.lifecycle.version import next_generation
 from farm_notebook.providers.huggingface.checkpoint import Checkpoint, is_trusted
 from farm_notebook.providers.huggingface.failure import first_line, is_out_of_memory
 from farm_notebook.providers.huggingface.loaded import LoadedModel
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["generations", "load", "need_bytes"]
+__all__ = ["load", "need_bytes"]
 
 SHOWN_NAMES = 3
 SPARE_BYTES = 256 << 20  # what generating takes beside the weights, at the very least
-generations = itertools.count(1)  # of every model that this process loads
 
 
 def load(
@@ -105,7 +104,7 @@ def load(
         digest=digest,
         context_tokens=_context_tokens(module.config, tokenizer),
         size_bytes=module.get_memory_footprint(),
-        generation=next(generations),
+        generation=next_generation(),
     )
 
 

@@ -67,7 +67,7 @@ class HuggingFaceProvider(AIProvider):
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         source = self._known(request.ref.model)
-        async with aclosing(self.load_model(request.ref.model)) as loading:
+        async with aclosing(self._shelf.load(source)) as loading:
             async for progress in loading:
                 yield progress
         async with self._shelf.hold(source) as version:

@@ -217,19 +217,19 @@ class LlamaCppProvider(AIProvider):
         )
 
     async def digest(self, model: str) -> str | None:
-        files = files_of(model, self.config, loaded=self._loaded().keys())
+        spec = self._spec(model)
 
         def of_disk() -> Awaitable[str]:
-            return model_digest(model, files, self.config.cache_dir)
+            return model_digest(model, spec.files, self.config.cache_dir)
 
-        if (version := self._shelf.versions().get(self._spec(model))) is None:
+        if (version := self._shelf.versions().get(spec)) is None:
             return await of_disk()
         server = version.value
         if server.digest is None:
             server.digest = await digest_of_loaded(
                 server.fingerprint,
                 server.generation,
-                look=lambda: asyncio.to_thread(fingerprint_of, files),
+                look=lambda: asyncio.to_thread(fingerprint_of, spec.files),
                 digest=of_disk,
             )
         return server.digest
