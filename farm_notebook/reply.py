@@ -127,6 +127,10 @@ class Reply:
             facts.append("interrupted" if self.finish_reason == "interrupted" else "incomplete")
         return " · ".join(facts)
 
+    def _farm_brief_(self) -> str:
+        """One line for a terminal that shows the answer above already."""
+        return f"<Reply of {self.ref}, {len(self.text):,} characters>"
+
     def provenance(self) -> dict[str, Any]:
         """Where the answer came from, as plain JSON values, for an output's metadata."""
         usage = {name: getattr(self.usage, name) for name in Usage.__slots__}

@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("loop",),
     ("pool",),
     ("farm",),
-    ("models", "gpu"),
+    ("models", "gpu", "threads"),
     ("batch", "notebook", "widgets", "server", "testing"),
     ("cli",),
     ("__init__",),
@@ -271,6 +271,6 @@ print(*{name.split(".")[1] for name in sys.modules if name.startswith("farm_note
 """
 
 
-def test_loading_the_extension_loads_of_the_package_its_own_room_and_the_errors() -> None:
+def test_loading_the_extension_loads_of_the_package_its_own_room_and_little_else() -> None:
     done = subprocess.run([sys.executable, "-c", LOAD_EXTENSION], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {"errors", "notebook"}
+    assert set(done.stdout.split()) == {"errors", "notebook", "threads"}

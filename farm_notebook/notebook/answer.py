@@ -26,9 +26,9 @@ class Answer:
     """
 
     def __init__(self, farm: AsyncFarm, request: ChatRequest, display: Display, news: News) -> None:
+        self.request = request
         self.reply: Reply | None = None
         self._farm = farm
-        self._request = request
         self._display = display
         self._news = news
         self._begun_at = news.now()
@@ -46,7 +46,7 @@ class Answer:
             FarmError: The request failed; ``reply`` holds what had arrived, if anything had.
         """
         try:
-            async with aclosing(self._farm.events(self._request)) as events:
+            async with aclosing(self._farm.events(self.request)) as events:
                 async for event in events:
                     if isinstance(event, Started):
                         self._ask_digest(event.ref)

@@ -1,4 +1,4 @@
-"""Completes the lines of ``%farm`` and ``%%farm_chat``: subcommands, options, values and models' names.
+"""Completes the lines of ``%farm`` and of the magics that ask models: subcommands, options, values, models.
 
 Nobody is asked for it: models' names are those that the settings hold and that were met, see ``known``.
 """
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
+from farm_notebook.notebook.cells import CELL_MAGICS
 from farm_notebook.notebook.commands import COMMANDS
 from farm_notebook.notebook.line import LineParser, split_words
-from farm_notebook.notebook.options import chat_parser
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Completer"]
 
 # Compiled where first used, so that importing stays cheap.
-_LINE = r"(?s)\s*(?:\w+\s*=\s*)?(?P<magic>%farm|%?%farm_chat)\s+(?P<words>.*)"
+_LINE = rf"(?s)\s*(?:\w+\s*=\s*)?(?P<percent>%%?)(?P<name>farm|{'|'.join(CELL_MAGICS)})\s+(?P<words>.*)"
 
 
 class Completer:
@@ -47,10 +47,11 @@ class Completer:
         start = re.search(r"\S*\Z", line["words"])
         assert start is not None, "it may be empty"
         before = split_words(line["words"][: start.start()])
-        if line["magic"] == "%farm":
+        if line["name"] == "farm":
             found = self._of_farm(before, start[0])
         else:
-            found = self._of_chat(before, start[0], is_cell=line["magic"].startswith("%%"))
+            parser = CELL_MAGICS[line["name"]].parser()
+            found = self._of_magic(parser, before, start[0], is_cell=line["percent"] == "%%")
         return {
             "completions": [SimpleCompletion(text, type="farm") for text in found],
             "matched_fragment": start[0],
@@ -65,8 +66,7 @@ class Completer:
             return []
         return self._of_parser(COMMANDS[before[0]].parser(), before[1:], start)
 
-    def _of_chat(self, before: Sequence[str], start: str, *, is_cell: bool) -> list[str]:
-        parser = chat_parser()
+    def _of_magic(self, parser: LineParser, before: Sequence[str], start: str, *, is_cell: bool) -> list[str]:
         if _positional_words(parser, before) or not (is_cell or start.startswith("-") or before):
             return []  # the prompt has begun, or may begin here
         return self._of_parser(parser, before, start, offers_options=is_cell)

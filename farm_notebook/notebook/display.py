@@ -26,7 +26,9 @@ from farm_notebook.types import Event, TextDelta
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["CLEAR_LINE", "CellDisplay", "Display", "TerminalDisplay"]
+    from farm_notebook.config import DisplayConfig
+
+__all__ = ["CLEAR_LINE", "CellDisplay", "Display", "TerminalDisplay", "display_for"]
 
 CLEAR_LINE = "\r\x1b[2K"  # to the start of a terminal's line, and nothing left on it
 
@@ -192,6 +194,25 @@ class TerminalDisplay(Display):
         if not self._wrote and sys.stderr.isatty():
             sys.stderr.write(CLEAR_LINE)
             sys.stderr.flush()
+
+
+def display_for(
+    shell: InteractiveShell, form: Format, config: DisplayConfig, *, live: bool, owns_cell: bool
+) -> Display:
+    """What an answer is painted on in a shell: a cell's output, or a terminal.
+
+    Args:
+        shell: Where the cell runs.
+        form: What the answer is shown as.
+        config: How live that may be.
+        live: Whether to paint while the answer streams.
+        owns_cell: Whether the cell has no other output, so that it may be cleared.
+    """
+    live = live and config.live
+    if hasattr(shell, "kernel"):
+        repaint_s = config.repaint_s if live else None
+        return CellDisplay(shell, form, repaint_s=repaint_s, owns_cell=owns_cell)
+    return TerminalDisplay(form, live=live and form.is_shown_as_it_streams)
 
 
 def _remark(reply: Reply, news: str) -> str:

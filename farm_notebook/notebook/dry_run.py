@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from farm_notebook.notebook.cells.chat_options import ChatOptions
 from farm_notebook.notebook.interpolation import Filled
-from farm_notebook.notebook.options import CellOptions
 from farm_notebook.router import RouteDecision
 from farm_notebook.types import ChatRequest
 
@@ -14,7 +14,7 @@ __all__ = ["describe_request"]
 
 
 def describe_request(
-    request: ChatRequest, filled: Filled, decision: RouteDecision, options: CellOptions
+    request: ChatRequest, filled: Filled, decision: RouteDecision, options: ChatOptions
 ) -> str:
     """What a request would send, to read: model, route, parameters, and every message in full.
 

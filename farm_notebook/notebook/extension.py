@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from farm_notebook.notebook.cells import CELL_MAGICS
 from farm_notebook.notebook.completion import Completer
 from farm_notebook.notebook.groups import GroupDisplay
 from farm_notebook.notebook.keys import KeyWatch
@@ -26,7 +27,7 @@ class _Extension:
         self._shell: Any = shell
         self._magics = FarmMagics(shell)
         self._transformer = CellTransformer(shell)
-        self._completer = Completer(self._magics.known)
+        self._completer = Completer(self._magics.session.known)
         self._keys = KeyWatch()
         self._groups = GroupDisplay(shell)
 
@@ -37,19 +38,17 @@ class _Extension:
         shell.events.register("pre_run_cell", transformer.cell_started)
         shell.events.register("post_run_cell", transformer.cell_ended)
         shell.events.register("pre_run_cell", self._keys.look)
+        shell.events.register("post_run_cell", self._magics.shown.clear)
         shell.Completer.custom_matchers.append(self._completer.match)
         self._groups.install()
-        formatter = shell.display_formatter
-        if hasattr(shell, "kernel"):
-            formatter.ipython_display_formatter.for_type_by_name(*_REPLY, self._skip_if_shown)
-        else:
-            formatter.formatters["text/plain"].for_type_by_name(*_REPLY, self._brief_if_shown)
+        if not hasattr(shell, "kernel"):
+            shell.display_formatter.formatters["text/plain"].for_type_by_name(*_REPLY, _show_reply)
 
     def unload(self) -> None:
         shell, transformer = self._shell, self._transformer
         manager = shell.magics_manager
         for kind in ("line", "cell"):
-            for name in ("farm", "farm_chat"):
+            for name in ("farm", *CELL_MAGICS):
                 manager.magics[kind].pop(name, None)
         manager.registry.pop(FarmMagics.__name__, None)
         shell.configurables[:] = [each for each in shell.configurables if each is not self._magics]
@@ -57,31 +56,21 @@ class _Extension:
         shell.events.unregister("pre_run_cell", transformer.cell_started)
         shell.events.unregister("post_run_cell", transformer.cell_ended)
         shell.events.unregister("pre_run_cell", self._keys.look)
+        shell.events.unregister("post_run_cell", self._magics.shown.clear)
+        self._magics.shown.clear()
         shell.Completer.custom_matchers.remove(self._completer.match)
         self._groups.remove()
-        formatter = shell.display_formatter
-        for each in (formatter.ipython_display_formatter, formatter.formatters["text/plain"]):
-            each.deferred_printers.pop(_REPLY, None)
-            for cls in [cls for cls in each.type_printers if (cls.__module__, cls.__name__) == _REPLY]:
-                each.type_printers.pop(cls)
+        formatter = shell.display_formatter.formatters["text/plain"]
+        formatter.deferred_printers.pop(_REPLY, None)
+        for cls in [cls for cls in formatter.type_printers if (cls.__module__, cls.__name__) == _REPLY]:
+            formatter.type_printers.pop(cls)
 
-    def _skip_if_shown(self, reply: object) -> None:
-        """In a cell: the value of the cell that showed it is bound to ``Out`` without a second output."""
-        if not self._was_just_shown(reply):
-            raise NotImplementedError  # IPython's word for: let the other formatters show it
 
-    def _brief_if_shown(self, reply: Any, printer: Any, cycle: bool) -> None:
-        """In a terminal: the same, as one line, for there ``Out[n]:`` is printed all the same."""
-        if self._was_just_shown(reply):
-            printer.text(f"<Reply of {reply.ref}, {len(reply.text):,} characters>")
-        else:
-            from farm_notebook.sanitize import printable
+def _show_reply(reply: Any, printer: Any, cycle: bool) -> None:
+    """In a terminal: the answer's text, and not the fields of the value."""
+    from farm_notebook.sanitize import printable
 
-            printer.text(f"{printable(reply.text)}\n\n{reply.footer}")
-
-    def _was_just_shown(self, reply: object) -> bool:
-        shown, self._magics.just_shown = self._magics.just_shown, None
-        return shown is reply
+    printer.text(f"{printable(reply.text)}\n\n{reply.footer}")
 
 
 def load(shell: InteractiveShell) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 from farm_notebook.errors import InvalidRequestError
@@ -13,6 +13,7 @@ from farm_notebook.errors import InvalidRequestError
 __all__ = ["LineParser", "next_word", "split_words", "suggestion", "unquote"]
 
 _WORD = re.compile(r"""\s*((?:[^\s"']|"(?:\\.|[^"\\])*"|'[^']*')+)(?=\s|$)""")
+_GLUED_NUMBER = re.compile(r"(-t)(-?[0-9.]\S*)")
 _QUOTED = re.compile(r""""((?:\\.|[^"\\])*)"|'([^']*)'""")
 
 
@@ -110,6 +111,24 @@ class LineParser(argparse.ArgumentParser):
             self.error(f"{unknown[0]!r} is not understood.{hint}")
         return values
 
+    def parse_line(self, line: str, fill: Callable[[str], str]) -> tuple[argparse.Namespace, str]:
+        """Split a magic's line into its options and the prompt that follows them.
+
+        The prompt is everything from the first word that is neither an option nor an option's value, quotes
+        and all; ``--`` ends the options where a prompt begins with a dash.
+
+        Args:
+            line: What stands behind the magic's name.
+            fill: Replaces ``{names}`` in an option's value; not asked with ``--no-interpolate``.
+
+        Raises:
+            InvalidRequestError: Quoting the bad option and listing the valid ones.
+        """
+        arguments, prompt = self._split(line)
+        if "--no-interpolate" not in arguments:
+            arguments = [fill(argument) for argument in arguments]
+        return self.parse_args(arguments), prompt
+
     def options(self) -> dict[str, argparse.Action]:
         """The options by every name they have."""
         return self._option_string_actions  # argparse has no public table of them
@@ -117,6 +136,36 @@ class LineParser(argparse.ArgumentParser):
     def positionals(self) -> list[argparse.Action]:
         """The other arguments, in their order."""
         return self._get_positional_actions()
+
+    def _split(self, line: str) -> tuple[list[str], str]:
+        """The arguments, unquoted, and the untouched rest."""
+        actions = self.options()
+        arguments: list[str] = []
+        position = 0
+        while (rest := line[position:].lstrip()).startswith("-"):
+            token = next_word(line, position)
+            word = token[1] if token else rest.split()[0]
+            if token and word == "--":
+                position = token.end()
+                break
+            name = word.partition("=")[0]
+            if name not in actions and (glued := _GLUED_NUMBER.fullmatch(word)):
+                name, word = glued[1], f"{glued[1]}={glued[2]}"
+            if name not in actions:
+                raise InvalidRequestError(
+                    f"{word!r} is not an option. {suggestion(name, actions)} "
+                    "Put -- before a prompt that begins with a dash."
+                )
+            value = token
+            if token and "=" not in word and actions[name].nargs != 0:
+                value = next_word(line, token.end())
+                word = f"{name}={value[1]}" if value else name
+            if value is None:
+                raise InvalidRequestError(f"{name} needs a value, with its quotes closed: {line.strip()!r}.")
+            # Joined with "=", so that a value that begins with a dash is still a value.
+            arguments.append(unquote(word))
+            position = value.end()
+        return arguments, line[position:].strip()
 
 
 def _unescape(text: str) -> str:

@@ -1,7 +1,7 @@
 """Rewrites cells before IPython reads them: so that a streaming cell is awaited, and a ``?`` is a question.
 
-In a kernel that can await cells, a cell that is one ``%%farm_chat`` or one ``%farm_chat`` becomes an
-``await``: the kernel goes on serving widgets while the answer streams. A cell run by another cell stays
+In a kernel that can await cells, a cell that is one magic that asks models becomes an ``await``: the kernel
+goes on serving widgets while the answer streams. A cell run by another cell stays
 synchronous, for there the kernel's loop is already busy.
 """
 
@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING
 
 from IPython.core.inputtransformer2 import make_tokens_by_line
 
+from farm_notebook.notebook.cells import CELL_MAGICS
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["CellTransformer"]
 
-_CELL_MAGIC = re.compile(r"%%farm_chat(?=\s|$)(.*)", re.DOTALL)
-_CHAT_LINE = re.compile(r"\s*%farm_chat(?:[ \t]+(?P<line>.*))?", re.DOTALL)
+_NAMES = "|".join(CELL_MAGICS)
+_CELL_MAGIC = re.compile(rf"%%(?P<name>{_NAMES})(?=\s|$)(?P<line>.*)", re.DOTALL)
+_LINE_MAGIC = re.compile(rf"\s*%(?P<name>{_NAMES})(?:[ \t]+(?P<line>.*))?", re.DOTALL)
 _ANY_LINE = re.compile(
-    r"(?P<start>\s*(?:\w+\s*=\s*)?)%(?P<magic>farm|farm_chat)(?:[ \t]+(?P<line>.*))?", re.DOTALL
+    rf"(?P<start>\s*(?:\w+\s*=\s*)?)%(?P<magic>farm|{_NAMES})(?:[ \t]+(?P<line>.*))?", re.DOTALL
 )
-_AWAITED = "await get_ipython().magics_manager.registry['FarmMagics'].farm_chat_async({line!r}, {cell!r})\n"
+_AWAITED = (
+    "await get_ipython().magics_manager.registry['FarmMagics'].ask_async({name!r}, {line!r}, {cell!r})\n"
+)
 _SYNC = "{start}get_ipython().run_line_magic({magic!r}, {line!r})\n"
 _OLDEST_AWAITING_KERNEL = (7, 4)
 
@@ -59,10 +64,10 @@ class CellTransformer:
             if not self._may_await:
                 return lines
             body = "".join(lines[written[0] + 1 :])
-            return [_AWAITED.format(line=cell_magic[1].strip(), cell=body)]
-        chat_line = _CHAT_LINE.fullmatch(first.rstrip("\n"))
-        if len(written) == 1 and chat_line and self._may_await and not _continues(first):
-            return [_AWAITED.format(line=chat_line["line"] or "", cell=None)]
+            return [_AWAITED.format(name=cell_magic["name"], line=cell_magic["line"].strip(), cell=body)]
+        line_magic = _LINE_MAGIC.fullmatch(first.rstrip("\n"))
+        if len(written) == 1 and line_magic and self._may_await and not _continues(first):
+            return [_AWAITED.format(name=line_magic["name"], line=line_magic["line"] or "", cell=None)]
         if first.startswith("%%") or not any("%farm" in line for line in lines):
             return lines  # the body of another magic may be a file's; one that runs it transforms it again
         return _guard_questions(lines)

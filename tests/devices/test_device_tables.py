@@ -14,8 +14,8 @@ from farm_notebook.cli import main
 from farm_notebook.devices import Reader, reading
 from farm_notebook.devices.words import COLUMNS, device_row
 from farm_notebook.notebook.commands import run_line
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.known import KnownModels
+from farm_notebook.notebook.session import Session
 from farm_notebook.notebook.tables import Table
 from farm_notebook.types import DeviceStats, ModelRef, ModelShare
 
@@ -85,8 +85,8 @@ def test_a_lost_gpu_has_an_empty_bar() -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_the_magic_gives_a_table_that_is_a_sequence_of_devices() -> None:
-    shell: Any = SimpleNamespace()
-    table = run_line(Session(shell, KnownModels()), "gpu", lambda text: text)
+    shell: Any = SimpleNamespace(user_ns={}, history_manager=None)
+    table = run_line(Session(shell, KnownModels()), "gpu")
     assert isinstance(table, Table)
     assert table[0] is GPU
     assert table[-1].id == "cpu"

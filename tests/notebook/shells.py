@@ -13,8 +13,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import farm_notebook.farm
+import farm_notebook.threads
 from farm_notebook.notebook.magics import FarmMagics
 from farm_notebook.reply import Reply
+from farm_notebook.threads import Threads
 from farm_notebook.types import ChatMessage
 
 __all__ = ["Shell", "loaded_shell", "plain_shell", "snapshot"]
@@ -65,13 +67,14 @@ class Shell:
         return found
 
     def thread(self, name: str = "notebook") -> tuple[ChatMessage, ...]:
-        return self.magics.threads.history(name)
+        return self.magics.session.threads.history(name)
 
 
 def plain_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
     """A shell without the extension; the model that answers is ``scripted:echo``."""
     monkeypatch.setenv("FARM_MODEL", "scripted:echo")
     monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
+    monkeypatch.setattr(farm_notebook.threads, "_default", Threads())
     for name in ("last_value", "last_type", "last_traceback"):
         if hasattr(sys, name):
             monkeypatch.delattr(sys, name)

@@ -9,13 +9,13 @@ import pytest
 
 from farm_notebook.errors import FarmError, InvalidRequestError, ModelNotFoundError
 from farm_notebook.notebook.commands import COMMANDS, run_line
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.known import KnownModels
+from farm_notebook.notebook.session import Session
 
 
 def run(line: str) -> object:
-    shell: Any = SimpleNamespace()
-    return run_line(Session(shell, KnownModels()), line, lambda text: text)
+    shell: Any = SimpleNamespace(user_ns={}, history_manager=None)
+    return run_line(Session(shell, KnownModels()), line)
 
 
 @pytest.mark.parametrize("line", ["", "  ", "--help", "-h", "help", "?"])

@@ -426,4 +426,4 @@ def test_loading_the_extension_loads_no_subcommand(plain: Shell) -> None:
     plain.run("%load_ext farm_notebook")
     plain.run("x = 1")
     loaded = {name for name in sys.modules if name.startswith("farm_notebook.notebook.commands.")}
-    assert loaded <= {"farm_notebook.notebook.commands.session"}
+    assert loaded <= {"farm_notebook.notebook.session"}

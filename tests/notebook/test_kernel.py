@@ -39,7 +39,9 @@ def kernel(shared_kernel: Kernel) -> Iterator[Kernel]:
 
 def thread(kernel: Kernel, name: str = "notebook") -> list[tuple[str, str]]:
     registry = "get_ipython().magics_manager.registry['FarmMagics']"
-    found = kernel.value(f"[(each.role, each.content) for each in {registry}.threads.history({name!r})]")
+    found = kernel.value(
+        f"[(each.role, each.content) for each in {registry}.session.threads.history({name!r})]"
+    )
     assert isinstance(found, list)
     return found
 

@@ -324,8 +324,8 @@ def test_a_model_that_was_interrupted_before_its_first_word_is_not_offered_by_co
     shell.error("%farm_chat -m scripted:stall-0 --out r Hi")
     assert shell.ip.user_ns["r"].text == ""
     shell.reply("%farm_chat -m scripted:count-2 Hi")
-    assert shell.magics.known.matching("scripted:count-2") == ["scripted:count-2"]
-    assert shell.magics.known.matching("scripted:stall-0") == []
+    assert shell.magics.session.known.matching("scripted:count-2") == ["scripted:count-2"]
+    assert shell.magics.session.known.matching("scripted:stall-0") == []
 
 
 def test_fields_are_filled_from_the_notebook(shell: Shell) -> None:

@@ -19,8 +19,8 @@ from farm_notebook import providers
 from farm_notebook.errors import FarmError, InvalidRequestError, LoadError
 from farm_notebook.farm import Farm
 from farm_notebook.notebook.commands import run_line
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.known import KnownModels
+from farm_notebook.notebook.session import Session
 from farm_notebook.types import ModelEvent, ModelRef
 
 Run = Callable[[str], str]
@@ -45,7 +45,7 @@ def farm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Farm]:
 
 @pytest.fixture
 def session(farm: Farm) -> Session:
-    shell: Any = SimpleNamespace()
+    shell: Any = SimpleNamespace(user_ns={}, history_manager=None)
     return Session(shell, KnownModels())
 
 
@@ -54,7 +54,7 @@ def run(session: Session, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a line; what it printed, with times taken out, or its value as text."""
 
     def run(line: str) -> str:
-        value = run_line(session, line, lambda text: text)
+        value = run_line(session, line)
         printed = capsys.readouterr().out
         return re.sub(r"\d+\.\d s\)", "0.0 s)", printed if value is None else str(value)).rstrip()
 
@@ -157,7 +157,7 @@ def test_nothing_loaded_says_how_to_load(run: Run) -> None:
 def test_models_in_memory_are_a_table_and_a_sequence(session: Session, run: Run) -> None:
     run("load shelved:one --pin")
     run("watch shelved:one")
-    found: Any = run_line(session, "loaded", lambda text: text)
+    found: Any = run_line(session, "loaded")
     (status,) = found
     assert (status.ref, status.is_pinned, status.is_watched) == (ONE, True, True)
     (row,) = found.rows
@@ -185,14 +185,14 @@ def test_what_happened_is_told_step_by_step(session: Session, run: Run) -> None:
     assert "Nothing happened" in run("loaded --events")
     run("load shelved:one")
     run("unload shelved:one")
-    found: Any = run_line(session, "loaded --events", lambda text: text)
+    found: Any = run_line(session, "loaded --events")
     assert all(isinstance(event, ModelEvent) for event in found)
     assert [row[2] for row in found.rows] == [
         *("absent → loading", "loading → ready", "ready → draining"),
         *("draining → unloading", "unloading → absent"),
     ]
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d", row[0]) for row in found.rows)
-    assert len(run_line(session, "loaded --events 2", lambda text: text)) == 2  # type: ignore[arg-type]  # a table
+    assert len(run_line(session, "loaded --events 2")) == 2  # type: ignore[arg-type]  # a table
 
 
 def test_no_events_cannot_be_asked_for(run: Run) -> None:

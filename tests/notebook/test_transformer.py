@@ -39,10 +39,11 @@ def awaited(cell: str, made: CellTransformer | None = None) -> tuple[str, str | 
         return None
     calls: list[tuple[str, str | None]] = []
 
-    async def farm_chat_async(line: str, cell: str | None) -> None:
+    async def ask_async(name: str, line: str, cell: str | None) -> None:
+        assert name == "farm_chat"
         calls.append((line, cell))
 
-    magics = SimpleNamespace(farm_chat_async=farm_chat_async)
+    magics = SimpleNamespace(ask_async=ask_async)
     shell = SimpleNamespace(magics_manager=SimpleNamespace(registry={"FarmMagics": magics}))
     compiled = compile(code, "<cell>", "eval", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     waiting: Coroutine[Any, Any, None] = eval(compiled, {"get_ipython": lambda: shell})

@@ -8,15 +8,14 @@ is completed with models' names, and one that is ``device`` with those of device
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from farm_notebook.errors import InvalidRequestError
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser, split_words, suggestion
+from farm_notebook.notebook.session import Session
 
 __all__ = ["COMMANDS", "Command", "find_command", "overview", "run_line"]
 
@@ -70,13 +69,12 @@ COMMANDS = {
 }
 
 
-def run_line(session: Session, line: str, fill: Callable[[str], str]) -> object:
+def run_line(session: Session, line: str) -> object:
     """Run what stands behind ``%farm``.
 
     Args:
         session: What the subcommand works with.
         line: The subcommand and its arguments; empty prints the help.
-        fill: Replaces ``{names}`` in an argument.
 
     Returns:
         The cell's value; ``None`` where everything was printed.
@@ -94,7 +92,7 @@ def run_line(session: Session, line: str, fill: Callable[[str], str]) -> object:
     if asks_for_help or {"-h", "--help"} & set(words):
         print(command.parser().format_help().rstrip())
         return None
-    return command.run(session, command.parser().parse_words([fill(word) for word in words[1:]]))
+    return command.run(session, command.parser().parse_words([session.fill(word) for word in words[1:]]))
 
 
 def find_command(name: str) -> Command:

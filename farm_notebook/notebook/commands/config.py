@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.notebook.session import Session
 from farm_notebook.notebook.tables import Table
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import argparse
 
 from farm_notebook.devices.reading import device_problems, device_stats_with_load
 from farm_notebook.devices.words import COLUMNS, device_row
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.notebook.session import Session
 from farm_notebook.notebook.tables import Table
 from farm_notebook.types import DeviceStats
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.notebook.session import Session
 from farm_notebook.notebook.tables import Table
 from farm_notebook.types import ProviderStatus
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farm_notebook.errors import InvalidRequestError
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.notebook.session import Session
 
 if TYPE_CHECKING:
     from farm_notebook.farm import Farm

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.commands.unload import ALL
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.notebook.session import Session
 
 __all__ = ["add_arguments", "run"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, get_args
 
-from farm_notebook.notebook.commands.session import Session
 from farm_notebook.notebook.line import LineParser
+from farm_notebook.notebook.session import Session
 from farm_notebook.stores.calls import UsageBy
 
 if TYPE_CHECKING:

@@ -1,0 +1,103 @@
+"""``%%farm_chat``: ask a model, and stream its answer into the cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.answer import Answer
+from farm_notebook.notebook.cells.chat_options import ChatOptions, parse_line
+from farm_notebook.notebook.display import display_for
+from farm_notebook.notebook.formats import FORMATS, fenced_code
+from farm_notebook.notebook.interpolation import Filled, interpolate
+from farm_notebook.types import ChatMessage, ChatRequest
+
+if TYPE_CHECKING:
+    from farm_notebook.farm import AsyncFarm
+    from farm_notebook.notebook.session import Session
+    from farm_notebook.reply import Reply
+
+__all__ = ["ChatTurn", "prepare"]
+
+
+def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -> ChatTurn | None:
+    """Everything up to the request; ``None`` where nothing is to be sent."""
+    options, rest = parse_line(line, session.fill)
+    if cell is not None and rest:
+        raise InvalidRequestError(
+            f"{rest!r} stands behind %%farm_chat; the prompt goes on the lines below, "
+            "and a model's name behind -m."
+        )
+    prompt = (rest if cell is None else cell).strip("\n")
+    if options.reset:
+        session.threads.reset(options.thread)
+        if not prompt.strip():
+            print(f"The conversation {options.thread!r} is empty now.")
+            return None
+    filled = Filled(prompt, (), ()) if options.no_interpolate else interpolate(prompt, session.namespace())
+    farm = session.farm.core
+    request = _request(farm, session, options, filled.text)
+    if options.dry_run:
+        from farm_notebook.notebook.dry_run import describe_request
+
+        print(describe_request(request, filled, session.farm.route(options.model), options))
+        return None
+    form = FORMATS[options.format]
+    display = display_for(
+        session.shell, form, farm.config.display, live=not options.no_stream, owns_cell=owns_cell
+    )
+    return ChatTurn(session, options, Answer(farm, request, display, session.news))
+
+
+def _request(farm: AsyncFarm, session: Session, options: ChatOptions, prompt: str) -> ChatRequest:
+    system = [text for text in (options.system, FORMATS[options.format].instruction) if text]
+    history = () if options.no_history else session.threads.history(options.thread)
+    return farm.request(
+        (*history, ChatMessage("user", prompt)),
+        model=options.model,
+        system="\n\n".join(system) or None,
+        temperature=options.temperature,
+        max_tokens=options.max_tokens,
+        seed=options.seed,
+        stop=options.stop,
+        cache=options.cache,
+        sample=options.sample,
+    )
+
+
+class ChatTurn:
+    """One question of a cell, and what becomes of its answer.
+
+    Args:
+        session: The shell's.
+        options: Of the line.
+        answer: The request on its way.
+    """
+
+    def __init__(self, session: Session, options: ChatOptions, answer: Answer) -> None:
+        self._session = session
+        self._options = options
+        self._answer = answer
+
+    @property
+    def value(self) -> Reply | None:
+        """The answer, whole or partial."""
+        return self._answer.reply
+
+    async def run(self) -> None:
+        """Ask, and paint the answer."""
+        await self._answer.run()
+
+    def keep(self) -> None:
+        """Keep what arrived of the answer."""
+        reply, session, options = self._answer.reply, self._session, self._options
+        if reply is None:
+            return
+        if reply.text:
+            session.known.add([str(reply.ref)])
+        if options.out:
+            session.shell.user_ns[options.out] = reply
+        if not options.no_history and reply.text:
+            session.threads.add(options.thread, self._answer.request.messages[-1], reply)
+        if options.format == "code" and not reply.is_partial:
+            session.shell.set_next_input(fenced_code(reply.text), replace=False)

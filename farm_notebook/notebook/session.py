@@ -1,0 +1,99 @@
+"""What the magics of one shell work with: its names, the default farm, and what the user was told so far."""
+
+from __future__ import annotations
+
+import sys
+from collections import ChainMap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from farm_notebook.notebook.interpolation import interpolate
+from farm_notebook.notebook.known import KnownModels
+from farm_notebook.notebook.news import News
+from farm_notebook.notebook.tracebacks import describe_error
+from farm_notebook.threads import default_threads
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from farm_notebook.farm import Farm
+    from farm_notebook.types import ModelRef, ModelStatus
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One shell's.
+
+    Args:
+        shell: Where the magics are typed.
+        known: Names of models, for completion.
+        news: What the user was told of models already.
+    """
+
+    def __init__(
+        self, shell: InteractiveShell, known: KnownModels | None = None, news: News | None = None
+    ) -> None:
+        self.shell = shell
+        self.known = known or KnownModels()
+        self.news = news or News()
+        self.threads = default_threads()
+
+    @property
+    def is_notebook(self) -> bool:
+        """Whether outputs are a notebook's, and not a terminal's."""
+        return hasattr(self.shell, "kernel")
+
+    @property
+    def farm(self) -> Farm:
+        """The default farm, made at first use."""
+        from farm_notebook.farm import default_farm
+
+        return default_farm()
+
+    def namespace(self) -> Mapping[str, object]:
+        """The notebook's variables, with what cells were typed and the last error under the known names."""
+        history = self.shell.history_manager
+        special: dict[str, object] = {
+            "In": history.input_hist_raw if history else [],
+            "Out": self.shell.user_ns.get("_oh", {}),
+        }
+        if (error := getattr(sys, "last_value", None)) is not None:
+            special["Err"] = describe_error(error)
+        return ChainMap(special, self.shell.user_ns)
+
+    def fill(self, text: str) -> str:
+        """A text with its ``{names}`` filled from the notebook."""
+        return interpolate(text, self.namespace()).text
+
+    def ref(self, name: str) -> ModelRef:
+        """The model behind a name.
+
+        Raises:
+            FarmError: There is none.
+        """
+        from farm_notebook.router import is_dynamic, resolve
+
+        ref = resolve(name, self.farm.config)
+        return self.farm.route(name).ref if is_dynamic(ref) else ref
+
+    def status(self, ref: ModelRef) -> ModelStatus | None:
+        """What a model does now; the newest where it is in memory in several ways, ``None`` where in none."""
+        found = [status for status in self.farm.models.loaded() if status.ref == ref]
+        return max(found, key=lambda status: status.generation or 0, default=None)
+
+    def what_is_left(self, ref: ModelRef) -> str:
+        """That a model answers as it did, after what was to change it did not; empty where it does not."""
+        status = self.status(ref)
+        if status is None or status.state not in ("ready", "reloading"):
+            return ""
+        generation = "" if status.generation is None else f" (generation {status.generation})"
+        return f"{ref} answers as before{generation}."
+
+    def tell_doubt(self, name: str) -> None:
+        """Print why a request with a model's name may fail, if anything speaks for that."""
+        from farm_notebook import loop
+        from farm_notebook.router import doubt
+
+        if told := loop.run_blocking(doubt(name, self.farm.config, self.farm.core.list_models)):
+            print(f"Careful: {told}", file=sys.stderr)
