@@ -1,7 +1,7 @@
 """The cell magics: the table of them, two modules each, and what these have.
 
 ``NAME_options`` has ``parser()``, of the options on the magic's line, and loads nothing heavy, for completion
-asks for it. ``NAME`` has ``prepare(session, line, cell, owns_cell=...)``, which gives the ``Turn`` that the two
+asks for it. ``NAME`` has ``prepare(session, line, cell, owns_cell=...)``, which gives the ``Turn`` that they
 ask for. Each is imported when it is first used.
 """
 
