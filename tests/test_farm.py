@@ -436,6 +436,35 @@ def test_what_a_reload_overrides_stays_until_it_is_overridden_again() -> None:
     assert (farm.config.cache.ttl_s, farm.config.cache.enabled) == (5, False)
 
 
+def test_a_model_that_is_used_answers_where_none_is_named() -> None:
+    farm = Farm(model="scripted:echo", aliases={"five": "scripted:count-5"})
+    assert (farm.use("scripted:count-3"), farm.chat("x").text) == ("scripted:count-3", "word0 word1 word2")
+    assert (farm.use("five"), farm.chat("x").text) == ("five", " ".join(f"word{n}" for n in range(5)))
+
+
+def test_a_model_that_is_used_is_stronger_than_the_route_of_the_environment() -> None:
+    farm = Farm(environment="test", routing={"test": "scripted:echo"})
+    farm.use("scripted:count-3")
+    assert farm.chat("x").text == "word0 word1 word2"
+
+
+def test_a_name_that_leads_nowhere_is_not_used() -> None:
+    farm = Farm(model="scripted:echo", aliases={"a": "b", "b": "a"})
+    with pytest.raises(ConfigError, match="circle"):
+        farm.use("a")
+    assert farm.chat("hello").text == "hello"
+
+
+def test_whoever_listens_is_told_of_new_settings_until_it_ends() -> None:
+    farm, heard = Farm(model="scripted:echo"), list[str]()
+    end = farm.listen(lambda config: heard.append(config.model))
+    farm.use("scripted:count-3")
+    end()
+    end()
+    farm.use("scripted:echo")
+    assert heard == ["scripted:count-3"]
+
+
 def test_a_reload_that_fails_leaves_the_settings_as_they_were() -> None:
     farm = Farm(model="scripted:echo")
     with pytest.raises(ConfigError, match="attempts"):

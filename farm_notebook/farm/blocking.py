@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from typing_extensions import Unpack
 
 from farm_notebook import loop
-from farm_notebook.config import FarmConfig
+from farm_notebook.config import AUTO, FarmConfig
 from farm_notebook.farm.core import AsyncFarm
 from farm_notebook.farm.models import Models
 from farm_notebook.reply import Reply
-from farm_notebook.reports import CallReport, HistoryReport, UsageReport
+from farm_notebook.reports import CallReport, Comparison, HistoryReport, UsageReport
 from farm_notebook.request import Options, Prompt
-from farm_notebook.router import RouteDecision
+from farm_notebook.router import RouteDecision, look_up
 from farm_notebook.stores import StoreStats
 from farm_notebook.stores.calls import UsageBy
 from farm_notebook.types import ChatRequest, Embeddings, Event, LoadProgress, ModelInfo, ProviderStatus
@@ -36,6 +36,7 @@ class Farm:
     def __init__(self, config: FarmConfig | None = None, **settings: Any) -> None:
         self.core = AsyncFarm(config, **settings)
         self.models = Models(lambda: self.core.models)
+        self._listeners: list[Callable[[FarmConfig], object]] = []
 
     @property
     def config(self) -> FarmConfig:
@@ -54,7 +55,44 @@ class Farm:
         """
         before, self.core = self.core, self.core.reloaded(overrides)
         loop.run_blocking(before.let_go(self.core))
+        for listener in tuple(self._listeners):
+            listener(self.config)
         return self.config
+
+    def use(self, model: str) -> str:
+        """Have a model answer from now on where a request names none.
+
+        Args:
+            model: A model or an alias, as in a request.
+
+        Returns:
+            The name that it goes by from now on: the alias, or the whole reference.
+
+        Raises:
+            FarmError: The name leads nowhere; what answered before goes on.
+        """
+        config = self.config
+        ref = look_up(model, config).ref
+        name = model if model == AUTO or model in config.aliases else str(ref)
+        overrides: dict[str, Any] = {"model": name}
+        if config.environment in config.routing:  # which is stronger than the setting ``model``
+            overrides["routing"] = {config.environment: name}
+        self.reload(**overrides)
+        return name
+
+    def listen(self, listener: Callable[[FarmConfig], object]) -> Callable[[], None]:
+        """Have it told whenever the settings are read anew; what is returned ends that.
+
+        Args:
+            listener: Gets the new settings, on the thread of whoever had them read.
+        """
+        self._listeners.append(listener)
+
+        def end() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return end
 
     def chat(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:
         """See ``AsyncFarm.chat``."""
@@ -63,6 +101,12 @@ class Farm:
     def generate(self, prompt: str, **options: Unpack[Options]) -> Reply:
         """See ``AsyncFarm.generate``."""
         return loop.run_blocking(self.core.generate(prompt, **options))
+
+    def compare(
+        self, prompt: Prompt, models: Sequence[str], *, one_by_one: bool = False, **options: Unpack[Options]
+    ) -> Comparison:
+        """See ``AsyncFarm.compare``."""
+        return loop.run_blocking(self.core.compare(prompt, models, one_by_one=one_by_one, **options))
 
     def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Generator[str, None, None]:
         """See ``AsyncFarm.stream``."""

@@ -12,11 +12,13 @@ from typing_extensions import Unpack
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import ConfigError, FarmError, ProviderError
+from farm_notebook.farm.compare import ComparisonRun
 from farm_notebook.farm.models import AsyncModels
 from farm_notebook.pool import shared_pool
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.reports import (
     CallReport,
+    Comparison,
     HistoryReport,
     UsageReport,
     call_report,
@@ -107,6 +109,23 @@ class AsyncFarm:
         """The continuation of a raw prompt, with no chat template."""
         return await loop.run(self._collect(self.request(prompt, kind="completion", **options)))
 
+    async def compare(
+        self, prompt: Prompt, models: Sequence[str], *, one_by_one: bool = False, **options: Unpack[Options]
+    ) -> Comparison:
+        """The same prompt to several models; one that fails ends none of the others.
+
+        Args:
+            prompt: The user's text, or a conversation.
+            models: At least two different names.
+            one_by_one: Ask them in turn, so that none takes the machine from another.
+            options: As for ``chat``, the same for all of them.
+
+        Raises:
+            InvalidRequestError: An option, the prompt or the list of models is wrong.
+        """
+        asked = ComparisonRun(self, prompt, models, one_by_one=one_by_one, options=options)
+        return await loop.run(asked.run())
+
     async def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[str, None]:
         """The answer's text, piece by piece; leaving the loop early stops the model.
 
@@ -164,6 +183,10 @@ class AsyncFarm:
     def lease(self, model: str | None = None) -> AbstractAsyncContextManager[Any]:
         """See ``models.lease``."""
         return self.models.lease(model)
+
+    def runs_here(self, ref: ModelRef) -> bool:
+        """Whether a model runs on the user's own hardware."""
+        return self._pool.providers.runs_here(ref)
 
     async def digest(self, ref: ModelRef) -> str | None:
         """The file digest or revision of a model."""

@@ -60,7 +60,7 @@ class Shelf(Generic[K, T]):
 
     def statuses(self) -> list[ModelStatus]:
         """All that is in memory, is on its way there, or failed to get there."""
-        return [slot.status for slot in self._slots if slot.machine.state != "absent"]
+        return [self._status(slot) for slot in self._slots if slot.machine.state != "absent"]
 
     def idle(self) -> list[Idle]:
         """What could be given up for another model."""
@@ -220,6 +220,10 @@ class Shelf(Generic[K, T]):
         self._background.add(job.task)
         job.task.add_done_callback(lambda _: asyncio.get_running_loop().call_later(HAND_OVER_S, forget))
         return job
+
+    def _status(self, slot: Slot[K, T]) -> ModelStatus:
+        base = self._slots.base(slot)
+        return slot.status if base is None else replace(slot.status, base=base.machine.ref)
 
     def _giver(self, slot: Slot[K, T]) -> Callable[[], Awaitable[bool]]:
         async def give_up() -> bool:  # if that can be done at once: whoever asks has others wait

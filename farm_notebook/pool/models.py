@@ -119,6 +119,9 @@ class Models:
         """Give up every model that nobody uses; which they were, and which stay, each with the reason."""
         statuses = await self.statuses()
         kept = {status.ref: reason for status in statuses if (reason := _use(status))}
+        for status in statuses:
+            if status.ref in kept and status.base is not None:
+                kept.setdefault(status.base, f"{status.ref} stands on it")
         idle = {status.ref for status in statuses if status.state in IN_MEMORY} - kept.keys()
         unloaded = [ref for ref in sorted(idle, key=str) if await self.unload(ref)]
         for provider in self._providers.made():

@@ -119,6 +119,7 @@ class ModelStatus:
         idle_s: Seconds since the last of them ended; ``None`` while there is one.
         is_pinned: It is never evicted for another.
         is_watched: It is loaded anew when its files change.
+        base: What it stands on, as an adapter does; ``None`` where it stands alone.
         detail: Of a failure, why.
     """
 
@@ -132,4 +133,5 @@ class ModelStatus:
     idle_s: float | None = None
     is_pinned: bool = False
     is_watched: bool = False
+    base: ModelRef | None = None
     detail: str = ""

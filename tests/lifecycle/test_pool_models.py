@@ -376,6 +376,16 @@ async def test_what_is_idle_is_freed_and_what_stays_says_why() -> None:
 
 
 @virtual_time
+async def test_a_base_stays_as_long_as_an_adapter_on_it_does() -> None:
+    async with Toys(ToyLoader(bases=ADAPTED)) as farm:
+        await all_of(farm.models.load(ADAPTER, pin=True))
+        unloaded, kept = await farm.models.free_idle()
+        assert (unloaded, dict(kept)) == ((), {ADAPTER: "it is pinned", BASE: "toy:adapter stands on it"})
+        await all_of(farm.models.load(ADAPTER, pin=False))
+        assert set((await farm.models.free_idle())[0]) == {ADAPTER, BASE}
+
+
+@virtual_time
 async def test_what_was_set_aside_is_freed_and_what_failed_is_none_to_free() -> None:
     async with Toys(ToyLoader(room=SIZE)) as farm:
         await farm.load(A)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.session import Session
@@ -28,17 +28,7 @@ def run(session: Session, arguments: argparse.Namespace) -> RouteDecision | None
     farm = session.farm
     if arguments.model is None:
         return farm.route()
-    from farm_notebook.config import AUTO
-    from farm_notebook.router import look_up
-
-    config = farm.config
-    found = look_up(arguments.model, config)
-    is_name = arguments.model == AUTO or arguments.model in config.aliases
-    name = arguments.model if is_name else str(found.ref)
-    overrides: dict[str, Any] = {"model": name}
-    if config.environment in config.routing:  # which is stronger than the setting ``model``
-        overrides["routing"] = {config.environment: name}
-    farm.reload(**overrides)
+    name = farm.use(arguments.model)
     session.known.add([name])
     print(f"{name} answers from now on, where a cell names no model.")
     session.tell_doubt(arguments.model)
