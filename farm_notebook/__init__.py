@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     _default = Farm()
     chat = _default.chat
+    compare = _default.compare
     embed = _default.embed
     generate = _default.generate
     health = _default.health
@@ -72,7 +73,18 @@ _HOMES = {
     "Usage": "types",
     "register_provider": "providers",
 }
-_CALLS = ("chat", "embed", "generate", "health", "history", "list_models", "route", "stream", "usage")
+_CALLS = (
+    "chat",
+    "compare",
+    "embed",
+    "generate",
+    "health",
+    "history",
+    "list_models",
+    "route",
+    "stream",
+    "usage",
+)
 _SUBMODULES = ("errors", "gpu", "models", "types")
 
 __all__ = [
@@ -94,6 +106,7 @@ __all__ = [
     "ToolCall",
     "Usage",
     "chat",
+    "compare",
     "embed",
     "errors",
     "generate",

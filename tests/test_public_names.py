@@ -32,6 +32,7 @@ PUBLIC = [
     "ToolCall",
     "Usage",
     "chat",
+    "compare",
     "embed",
     "errors",
     "generate",
