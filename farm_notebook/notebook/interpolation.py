@@ -23,7 +23,7 @@ from typing import Literal, TypeAlias
 
 from farm_notebook.notebook.values import as_text
 
-__all__ = ["Filled", "interpolate"]
+__all__ = ["Filled", "interpolate", "look_up"]
 
 LONGEST_FIELD = 1_000
 DEEPEST_ARGUMENT = 6
@@ -85,6 +85,27 @@ def interpolate(text: str, namespace: Mapping[str, object]) -> Filled:
     )
 
 
+def look_up(source: str, namespace: Mapping[str, object]) -> object:
+    """The value that a field without its braces names, as in ``df.shape[0]``.
+
+    Args:
+        source: A name, followed by any of ``.attribute`` and ``[constant]``.
+        namespace: Values by name.
+
+    Raises:
+        LookupError: It names nothing, nothing that may be read, or a value that cannot be had.
+    """
+    steps = _parse(source)
+    if steps is None:
+        raise LookupError(f"{source!r} is no name.")
+    try:
+        return _value(*steps, namespace)
+    except LookupError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a user's property or __getitem__ may raise anything
+        raise LookupError(f"{source!r} cannot be read: {type(error).__name__}: {error}") from None
+
+
 def _parse(source: str) -> tuple[str, list[_Step]] | None:
     """The name a field starts from and the steps that follow it; ``None`` where it is no field."""
     if len(source) > LONGEST_FIELD:
@@ -114,17 +135,28 @@ def _parse(source: str) -> tuple[str, list[_Step]] | None:
 
 def _resolve(name: str, steps: list[_Step], namespace: Mapping[str, object]) -> str | None:
     """The text of what a field names; ``None`` where it does not resolve or may not be read."""
-    if name.startswith("__") and name.strip("_"):  # __builtins__ and its like; IPython's __ and ___ are fine
-        return None
-    if any(kind == "attribute" and str(key).startswith("_") for kind, key in steps):
-        return None
     try:
-        value = namespace[name]
-        for kind, key in steps:
-            value = getattr(value, str(key)) if kind == "attribute" else value[key]  # type: ignore[index]  # the except below answers for it
+        value = _value(name, steps, namespace)
     except Exception:  # noqa: BLE001 - a user's property or __getitem__ may raise anything; the field is left
         return None
     return None if isinstance(value, ModuleType | BuiltinFunctionType) else as_text(value)
+
+
+def _value(name: str, steps: list[_Step], namespace: Mapping[str, object]) -> object:
+    """What a field names.
+
+    Raises:
+        LookupError: It may not be read.
+        Exception: Whatever reading it raises.
+    """
+    if name.startswith("__") and name.strip("_"):  # __builtins__ and its like; IPython's __ and ___ are fine
+        raise LookupError(f"{name!r} is Python's own.")
+    if any(kind == "attribute" and str(key).startswith("_") for kind, key in steps):
+        raise LookupError("What begins with _ is nobody else's.")
+    value = namespace[name]
+    for kind, key in steps:
+        value = getattr(value, str(key)) if kind == "attribute" else value[key]  # type: ignore[index]  # it raises
+    return value
 
 
 @cache

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["KeyWatch", "keys_in"]
+__all__ = ["KeyWatch", "keys_in", "without_keys"]
 
 # How keys begin, and what follows. Prefixes are looked for first, because that costs next to nothing.
 _SHAPES = {
@@ -42,6 +42,7 @@ _REDIS = "redis://…@"
 _PASSWORD = r"""rediss?://[^\s/@:"']*:([^\s/@"']+)@"""
 _FILLED_IN = r"[{}<>$*…]|\.\.\."  # whatever stands in the place of a password
 
+MASK = "***"
 _SHORTEST = 12  # characters of a key
 _LONGEST = 1_000  # characters that are looked at behind a name
 _FEWEST = 6  # different characters of a key
@@ -77,21 +78,36 @@ class KeyWatch:
 
 def keys_in(cell: str) -> Iterator[tuple[str, int]]:
     """What looks like a key in a cell's text: how that kind is told, never the key, and where it stands."""
+    for kind, start, _ in _found(cell):
+        yield kind, start
+
+
+def without_keys(text: str) -> str:
+    """A text, such as a cell's, with ``***`` in the place of what looks like a key in it."""
+    for secret in sorted({secret for _, _, secret in _found(text)}, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _found(cell: str) -> Iterator[tuple[str, int, str]]:
+    """Each key: how its kind is told, where it stands, and what is to be kept secret of it."""
     for prefix, rest in _SHAPES.items():
         if prefix in cell:
             for found in re.finditer(rf"(?<![\w-]){prefix}({rest})", cell):
                 if any(each.isdigit() for each in found[1]) and not _is_placeholder(found[1]):
-                    yield f"{prefix}…", found.start()
+                    yield f"{prefix}…", found.start(), found[1]
     if "redis" in cell:
         for found in re.finditer(_PASSWORD, cell):
             if not re.search(_FILLED_IN, found[1]):
-                yield _REDIS, found.start()
+                yield _REDIS, found.start(), found[1]
     for word in _LAST_WORDS:
         position = cell.find(word)
         while position >= 0:
             end = position + len(word)
-            if _completes_name(cell, position) and not _is_placeholder(_literal_after(cell, position, end)):
-                yield "the value of a name such as api_key", position
+            if _completes_name(cell, position):
+                literal = _literal_after(cell, position, end)
+                if not _is_placeholder(literal):
+                    yield "the value of a name such as api_key", position, literal
             position = cell.find(word, end)
 
 

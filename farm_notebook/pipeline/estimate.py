@@ -21,7 +21,7 @@ from farm_notebook.types import (
     Usage,
 )
 
-__all__ = ["Tally", "answer_tokens", "prompt_tokens"]
+__all__ = ["BYTES_A_TOKEN", "Tally", "answer_tokens", "prompt_tokens", "text_tokens"]
 
 BYTES_A_TOKEN = 4
 MESSAGE_TOKENS = 4  # that a chat template puts around a message
@@ -42,6 +42,11 @@ def prompt_tokens(request: ChatRequest) -> int:
     if request.schema is not None:
         size_bytes += len(json.dumps(dict(request.schema), default=str))
     return _tokens(size_bytes) + MESSAGE_TOKENS * len(request.messages) + IMAGE_TOKENS * images
+
+
+def text_tokens(text: str) -> int:
+    """About how many tokens a text has, without what a chat template puts around it."""
+    return _tokens(_size_bytes(text))
 
 
 def answer_tokens(request: ChatRequest) -> int:

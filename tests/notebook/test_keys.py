@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from farm_notebook.notebook.keys import KeyWatch, keys_in
+from farm_notebook.notebook.keys import KeyWatch, keys_in, without_keys
 
 # Put together here, so that no scanner of this repository finds a key.
 BODY = "aB3dE5fG7hJ9kL2mN4pQ6rS8tU1vW3xY5z"
@@ -127,3 +127,17 @@ def test_a_cell_with_several_keys_is_warned_of_once(capsys: pytest.CaptureFixtur
     watch = KeyWatch()
     warned(watch, f"api_key = '{OPENAI}'\nHF_TOKEN = 'hf_{BODY}'")
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("client = OpenAI(api_key='sk-abcdefghij0123456789XY')", "client = OpenAI(api_key='***')"),
+        ("Bearer abcdef0123456789abcdef", "Bearer ***"),
+        ("redis://user:pa55word-x@host/0", "redis://user:***@host/0"),
+        ("%env HF_TOKEN=abcDEF0123456789ghi", "%env HF_TOKEN=***"),
+        ("api_key = 'your-key-here'; token = os.environ['TOKEN']", None),
+    ],
+)
+def test_what_looks_like_a_key_can_be_taken_out_of_a_text(text: str, masked: str | None) -> None:
+    assert without_keys(text) == (masked or text)

@@ -1,0 +1,122 @@
+"""What is told of a variable: its type and size, its columns, a few rows, a signature; never all of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sized
+from difflib import get_close_matches
+from types import ModuleType
+
+from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.context.piece import Piece
+from farm_notebook.notebook.interpolation import look_up
+from farm_notebook.notebook.values import as_text
+
+__all__ = ["describe", "read_variables"]
+
+LONGEST_DOC = 1_500  # characters
+MOST_ATTRIBUTES = 20
+MOST_NAMES = 12
+_SUMMARISED = ("shape", "columns", "get_size_inches")  # whose text says already what and how much it is
+
+
+def read_variables(names: Iterable[str], namespace: Mapping[str, object]) -> list[Piece]:
+    """What is told of some variables, each once.
+
+    Args:
+        names: Each may go on with ``.attribute`` and ``[constant]``.
+        namespace: Values by name.
+
+    Raises:
+        InvalidRequestError: Quoting a name that leads to nothing, with the closest one.
+    """
+    return [Piece(name, "variable", describe(_found(name, namespace))) for name in dict.fromkeys(names)]
+
+
+def describe(value: object) -> str:
+    """A value in summary.
+
+    Args:
+        value: Anything. It is never changed, and its failures are not raised.
+
+    Returns:
+        A line that says what it is, and what there is to be told of it below.
+    """
+    try:
+        return _described(value)
+    except Exception:  # noqa: BLE001 - a user's __len__, __doc__ or property may raise anything
+        return as_text(value)
+
+
+def _described(value: object) -> str:
+    kind = type(value)
+    if isinstance(value, ModuleType):
+        version = getattr(value, "__version__", None)
+        return f"module {value.__name__}" + (f", version {version}" if isinstance(version, str) else "")
+    if callable(value) and (isinstance(value, type) or hasattr(value, "__name__")):
+        return _callable(value)
+    if isinstance(value, str):
+        return f"str, {len(value):,} characters\n{value}"
+    if any(hasattr(value, name) for name in _SUMMARISED):
+        return as_text(value)
+    if kind.__repr__ is object.__repr__ and hasattr(value, "__dict__"):
+        return _object(value)
+    if isinstance(value, Sized):
+        return f"{kind.__name__}, {len(value):,} items\n{as_text(value)}"
+    text = as_text(value)
+    return text if text.startswith(kind.__name__) else f"{kind.__name__}\n{text}"
+
+
+def _callable(value: Callable[..., object]) -> str:
+    """The source of what the user wrote; of all else how it is called and what it says of itself."""
+    if (text := as_text(value)) != repr(value):
+        return text
+    what = "class" if isinstance(value, type) else "function"
+    name = f"{getattr(value, '__module__', None) or ''}.{getattr(value, '__qualname__', '')}".lstrip(".")
+    try:
+        signature = str(inspect.signature(value))
+    except (TypeError, ValueError):  # many that are written in C have none
+        signature = "(...)"
+    doc = inspect.getdoc(value) or ""
+    if len(doc) > LONGEST_DOC:
+        doc = f"{doc[:LONGEST_DOC]}..."
+    return "\n".join(filter(None, [f"{what} {name}{signature}", doc]))
+
+
+def _object(value: object) -> str:
+    """An object that has no text of its own, by its attributes."""
+    attributes = [(name, item) for name, item in vars(value).items() if not name.startswith("_")]
+    lines = [f"  .{name}: {_briefly(item)}" for name, item in attributes[:MOST_ATTRIBUTES]]
+    if (more := len(attributes) - MOST_ATTRIBUTES) > 0:
+        lines.append(f"  ... and {more:,} more")
+    return "\n".join([f"{type(value).__module__}.{type(value).__qualname__} object", *lines])
+
+
+def _briefly(value: object) -> str:
+    if isinstance(value, bool | int | float | complex | None):
+        return repr(value)
+    if isinstance(value, str) and len(value) <= 80:
+        return repr(value)
+    first = as_text(value).partition("\n")[0]
+    kind = type(value).__name__
+    return first if first.startswith(kind) and len(first) <= 80 else kind
+
+
+def _found(name: str, namespace: Mapping[str, object]) -> object:
+    try:
+        return look_up(name, namespace)
+    except LookupError as error:
+        raise InvalidRequestError(_no_variable(name, namespace, error)) from None
+
+
+def _no_variable(name: str, namespace: Mapping[str, object], error: LookupError) -> str:
+    base = name.partition(".")[0].partition("[")[0]
+    if base in namespace and base != name:
+        reason = str(error) if "cannot be read" in str(error) else f"{base} has no {name[len(base) :]!r}"
+        return f"{name!r} is nothing of this notebook: {reason}."
+    known = sorted(each for each in namespace if each.isidentifier() and not each.startswith("_"))
+    close = get_close_matches(base, known, n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"Valid: {', '.join(known[:MOST_NAMES]) or 'none yet'}"
+    if not close and len(known) > MOST_NAMES:
+        hint += f" and {len(known) - MOST_NAMES:,} more"
+    return f"{name!r} is no variable of this notebook. {hint}{'' if close else '.'}"
