@@ -132,10 +132,10 @@ def test_a_cell_with_several_keys_is_warned_of_once(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
-        ("client = OpenAI(api_key='sk-abcdefghij0123456789XY')", "client = OpenAI(api_key='***')"),
-        ("Bearer abcdef0123456789abcdef", "Bearer ***"),
+        ("client = OpenAI(api_key='sk-Zq8fLm2Xw9Rt4Vb7Nc1KdPa')", "client = OpenAI(api_key='***')"),
+        ("Bearer Zq8fLm2Xw9Rt4Vb7Nc1KdPa", "Bearer ***"),
         ("redis://user:pa55word-x@host/0", "redis://user:***@host/0"),
-        ("%env HF_TOKEN=abcDEF0123456789ghi", "%env HF_TOKEN=***"),
+        ("%env HF_TOKEN=Zq8fLm2Xw9Rt4Vb7Nc", "%env HF_TOKEN=***"),
         ("api_key = 'your-key-here'; token = os.environ['TOKEN']", None),
     ],
 )
