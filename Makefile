@@ -9,7 +9,7 @@ export PYTHON
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check check-format check-lint check-types check-layers check-fast format bench clean
+.PHONY: help demo lab test widgets check check-format check-lint check-types check-layers check-fast format bench clean
 .PHONY: install-kernel install-lab install-test install-dev model
 MAKEFLAGS += --no-print-directory
 
@@ -28,14 +28,21 @@ demo: install-kernel ## install, fetch the embedded model (98 MB), run the quick
 	@echo "==> running notebooks/quickstart.ipynb"
 	@FARM_CACHE__ENABLED=0 $(PY) scripts/run_notebook.py notebooks/quickstart.ipynb build/quickstart.ipynb
 
-lab: install-lab ## open the notebooks in JupyterLab
+widgets: install-lab ## build the panels' page side, where its sources have changed
+	@$(PY) scripts/build_widgets.py
+
+lab: install-lab widgets ## open the notebooks in JupyterLab
 	@echo "==> opening notebooks/quickstart.ipynb in JupyterLab; Ctrl-C ends it"
 	@$(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) \
 		--ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/quickstart.ipynb
 
-test: install-test ## install what the tests need (Chromium and Redis too, with apt-get) and run them all
+test: install-test widgets ## install what the tests need (Chromium and Redis too, with apt-get) and run them all
 	@sh scripts/install_apt.sh
 	@$(MAKE) model
+	@echo "==> checking the types of the panels' page side"
+	@$(PY) scripts/build_widgets.py check
+	@echo "==> running the tests of the panels' page side"
+	@$(PY) scripts/build_widgets.py test
 	@echo "==> running the tests"
 	@$(PY) -m pytest
 	@echo "==> running the notebooks, and comparing what they give with what they hold"
@@ -74,5 +81,5 @@ bench: install-test ## measure, each figure against a peer in the same run
 
 clean: ## remove .venv, build/ and the tools' caches; fetched models stay in the user's cache folder
 	@echo "==> removing .venv, build, dist and the tools' caches"
-	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv build dist farm_notebook/widgets/static farm_notebook/widgets/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ToolCall,
         Usage,
     )
+    from farm_notebook.widgets.health import HealthPanel
 
     _default = Farm()
     chat = _default.chat
@@ -62,6 +63,7 @@ _HOMES = {
     "Farm": "farm",
     "FarmConfig": "config",
     "FarmError": "errors",
+    "HealthPanel": "widgets.health",
     "Image": "types",
     "ModelInfo": "types",
     "ModelRef": "types",
@@ -96,6 +98,7 @@ __all__ = [
     "Farm",
     "FarmConfig",
     "FarmError",
+    "HealthPanel",
     "Image",
     "ModelInfo",
     "ModelRef",

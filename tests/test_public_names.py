@@ -22,6 +22,7 @@ PUBLIC = [
     "Farm",
     "FarmConfig",
     "FarmError",
+    "HealthPanel",
     "Image",
     "ModelInfo",
     "ModelRef",

@@ -1,0 +1,10 @@
+/** What panels are made of. */
+
+export { useAction, type Action } from "./action";
+export { Button, type ButtonProps } from "./button";
+export * as formats from "./formats";
+export { CallError, Host, PartHost, uniqueId, type Connection, type Problem } from "./host";
+export { mount, mountPart, type PanelProps, type PartProps } from "./mount";
+export { BackgroundError, BusyNote, ErrorNote } from "./notes";
+export { View } from "./view";
+export { watchVisibility } from "./visibility";
