@@ -1,12 +1,13 @@
-"""Completes the lines of ``%farm`` and of the magics that ask models: subcommands, options, values, models.
+"""Completes the lines of ``%farm`` and of the magics that ask models, and ``{names}`` in their prompts.
 
-Nobody is asked for it: models' names are those that the settings hold and that were met, see ``known``.
+Nobody is asked for it: models' names are those that the settings hold and that were met, see ``known``; what
+else an argument may be called is told by its kind, see ``line.NameKind``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from IPython.core.completer import SimpleCompletion, context_matcher
@@ -14,6 +15,15 @@ from IPython.core.completer import SimpleCompletion, context_matcher
 from farm_notebook.notebook.cells import CELL_MAGICS
 from farm_notebook.notebook.commands import COMMANDS
 from farm_notebook.notebook.line import LineParser, split_words
+from farm_notebook.notebook.offers import (
+    IMAGE_ENDINGS,
+    TEXT_ENDINGS,
+    attribute_names,
+    column_names,
+    names_of_files,
+    names_of_values,
+)
+from farm_notebook.threads import default_threads
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["Completer"]
 
 # Compiled where first used, so that importing stays cheap.
-_LINE = rf"(?s)\s*(?:\w+\s*=\s*)?(?P<percent>%%?)(?P<name>farm|{'|'.join(CELL_MAGICS)})\s+(?P<words>.*)"
+_ASKING = "|".join(CELL_MAGICS)
+_LINE = rf"(?s)\s*(?:\w+\s*=\s*)?(?P<percent>%%?)(?P<name>farm|{_ASKING})\s+(?P<words>.*)"
+_CELL = rf"\s*%%(?:{_ASKING})(?=\s)"
+_FIELD = r"(?s).*(?<!\{)\{(?P<start>(?:(?P<name>[^\W\d]\w*)\.)?\w*)"  # one that is not closed yet
 
 
 class Completer:
@@ -33,15 +46,22 @@ class Completer:
 
     Args:
         known: The models' names.
+        namespace: Gives the notebook's variables.
     """
 
-    def __init__(self, known: KnownModels) -> None:
+    def __init__(
+        self, known: KnownModels, namespace: Callable[[], Mapping[str, object]] = dict[str, object]
+    ) -> None:
         self._known = known
+        self._namespace = namespace
 
     @context_matcher(identifier="farm_notebook")  # type: ignore[untyped-decorator]  # IPython's
     def match(self, context: CompletionContext) -> SimpleMatcherResult:
-        """What may stand where the cursor is; where that is no line of ours, nothing."""
+        """What may stand where the cursor is; where that is no line or prompt of ours, nothing."""
         line = re.fullmatch(_LINE, context.text_until_cursor)
+        is_ours = line is not None or (context.cursor_line > 0 and re.match(_CELL, context.full_text))
+        if is_ours and (field := re.fullmatch(_FIELD, context.text_until_cursor)):
+            return _result(self._of_field(field), field["start"])
         if line is None:
             return {"completions": []}
         start = re.search(r"\S*\Z", line["words"])
@@ -52,12 +72,14 @@ class Completer:
         else:
             parser = CELL_MAGICS[line["name"]].parser()
             found = self._of_magic(parser, before, start[0], is_cell=line["percent"] == "%%")
-        return {
-            "completions": [SimpleCompletion(text, type="farm") for text in found],
-            "matched_fragment": start[0],
-            "suppress": True,
-            "ordered": True,
-        }
+        return _result(found, start[0])
+
+    def _of_field(self, field: re.Match[str]) -> list[str]:
+        """Names behind an open brace, or what a name there has."""
+        start, name, namespace = field["start"], field["name"], self._namespace()
+        if name is None:
+            return names_of_values("variable", namespace, start)
+        return _starting((f"{name}.{each}" for each in attribute_names(namespace.get(name))), start)
 
     def _of_farm(self, before: Sequence[str], start: str) -> list[str]:
         if not before:
@@ -77,22 +99,57 @@ class Completer:
         """What may follow some words."""
         options = parser.options()
         if before and (option := options.get(before[-1])) and option.nargs != 0:
-            return self._of_argument(parser, option, start)
+            return self._of_argument(parser, option, before, start)
         name, is_joined, value = start.partition("=")
         if is_joined and name in options:
-            return [f"{name}={found}" for found in self._of_argument(parser, options[name], value)]
+            return [f"{name}={found}" for found in self._of_argument(parser, options[name], before, value)]
         if start.startswith("-"):
             return [name for name in options if name.startswith(start)]
         arguments = parser.positionals()
         place = len(_positional_words(parser, before))
         if arguments and (place < len(arguments) or arguments[-1].nargs == "*"):
-            return self._of_argument(parser, arguments[min(place, len(arguments) - 1)], start)
+            return self._of_argument(parser, arguments[min(place, len(arguments) - 1)], before, start)
         return [name for name in options if name.startswith("--")] if offers_options and not start else []
 
-    def _of_argument(self, parser: LineParser, argument: argparse.Action, start: str) -> list[str]:
-        words = _starting(_devices() if argument.dest == "device" else parser.values(argument), start)
-        is_model = argument.dest == "model" or argument.dest.endswith("_model")
-        return [*words, *self._known.matching(start)] if is_model else words
+    def _of_argument(
+        self, parser: LineParser, argument: argparse.Action, before: Sequence[str], start: str
+    ) -> list[str]:
+        words = _starting(parser.values(argument), start)
+        match parser.kind(argument):
+            case None:
+                return words
+            case "model":
+                return [*words, *self._known.matching(start)]
+            case "device":
+                return [*words, *_starting(_devices(), start)]
+            case "thread":
+                return [*words, *_starting(default_threads().names(), start)]
+            case "path":
+                return [*words, *names_of_files(start)]
+            case "column":
+                return [*words, *_starting(self._columns(parser, before), start)]
+            case kind:
+                files = names_of_files(start, _ENDINGS[kind]) if kind in _ENDINGS else []
+                return [*words, *names_of_values(kind, self._namespace(), start), *files]
+
+    def _columns(self, parser: LineParser, before: Sequence[str]) -> list[str]:
+        """Those of the data frame that the line names."""
+        for argument, word in _given(parser, before):
+            if parser.kind(argument) == "texts" and (found := column_names(self._namespace().get(word))):
+                return found
+        return []
+
+
+_ENDINGS: Mapping[str, tuple[str, ...]] = {"image": IMAGE_ENDINGS, "texts": TEXT_ENDINGS}
+
+
+def _result(found: Iterable[str], start: str) -> SimpleMatcherResult:
+    return {
+        "completions": [SimpleCompletion(text, type="farm") for text in found],
+        "matched_fragment": start,
+        "suppress": True,
+        "ordered": True,
+    }
 
 
 def _devices() -> list[str]:
@@ -117,3 +174,13 @@ def _positional_words(parser: LineParser, words: Sequence[str]) -> list[str]:
             found.append(word)
         takes_next = not takes_next and option is not None and option.nargs != 0
     return found
+
+
+def _given(parser: LineParser, words: Sequence[str]) -> Iterable[tuple[argparse.Action, str]]:
+    """The arguments that stand in some words, each with its value."""
+    options = parser.options()
+    yield from zip(parser.positionals(), _positional_words(parser, words), strict=False)
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, is_joined, value = word.partition("=")
+        if name in options:
+            yield options[name], value if is_joined else following

@@ -27,7 +27,7 @@ class _Extension:
         self._shell: Any = shell
         self._magics = FarmMagics(shell)
         self._transformer = CellTransformer(shell)
-        self._completer = Completer(self._magics.session.known)
+        self._completer = Completer(self._magics.session.known, lambda: shell.user_ns)
         self._keys = KeyWatch()
         self._groups = GroupDisplay(shell)
 

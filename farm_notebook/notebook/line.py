@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, NoReturn, TypeAlias
 
 from farm_notebook.errors import InvalidRequestError
 
-__all__ = ["LineParser", "next_word", "split_words", "suggestion", "unquote"]
+__all__ = ["LineParser", "NameKind", "next_word", "split_words", "suggestion", "unquote"]
+
+NameKind: TypeAlias = Literal[
+    "model", "device", "thread", "path", "variable", "callable", "class", "image", "texts", "column"
+]
+"""Whose names are offered for an argument: models, devices, conversations, files; or variables that hold
+anything, something to call, a class (or a JSON schema), a picture (or its file), texts (or their file). A
+``column`` is one of the data frame that the same line names as ``texts``."""
 
 _WORD = re.compile(r"""\s*((?:[^\s"']|"(?:\\.|[^"\\])*"|'[^']*')+)(?=\s|$)""")
 _GLUED_NUMBER = re.compile(r"(-t)(-?[0-9.]\S*)")
 _QUOTED = re.compile(r""""((?:\\.|[^"\\])*)"|'([^']*)'""")
+_KINDS: Mapping[str, NameKind] = {"device": "device", "out": "variable", "thread": "thread"}
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 def next_word(line: str, position: int) -> re.Match[str] | None:
@@ -61,6 +72,8 @@ class LineParser(argparse.ArgumentParser):
         super().__init__(prog, usage, description, add_help=False, allow_abbrev=False)
         self.help_at = help_at
         self._words: dict[str, tuple[str, ...]] = {}
+        self._kinds: dict[str, NameKind] = dict(_KINDS)
+        self._foreign: dict[str, str] = {}
 
     def error(self, message: str) -> NoReturn:
         end = "" if message.endswith((".", "?")) else "."
@@ -90,9 +103,26 @@ class LineParser(argparse.ArgumentParser):
         shown = metavar or "|".join(words)
         self.add_argument(name, nargs="?" if optional else None, type=known, metavar=shown, help=help)
 
+    def explain_foreign(self, options: Mapping[str, str]) -> None:
+        """Have options that are another tool's answered by what there is in their place.
+
+        Args:
+            options: From the option to a sentence.
+        """
+        self._foreign.update(options)
+
     def suggest(self, name: str, words: Sequence[str]) -> None:
         """Have words offered for an argument that may as well be another."""
         self._words[name] = tuple(words)
+
+    def suggest_names(self, name: str, kind: NameKind) -> None:
+        """Have names offered for an argument; a model's are for ``model`` and what ends in ``_model``."""
+        self._kinds[name] = kind
+
+    def kind(self, action: argparse.Action) -> NameKind | None:
+        """Whose names are offered for an argument."""
+        is_model = action.dest == "model" or action.dest.endswith("_model")
+        return self._kinds.get(action.dest) or ("model" if is_model else None)
 
     def values(self, action: argparse.Action) -> tuple[str, ...]:
         """What to offer for an argument, where that is a matter of a few words."""
@@ -111,7 +141,9 @@ class LineParser(argparse.ArgumentParser):
             self.error(f"{unknown[0]!r} is not understood.{hint}")
         return values
 
-    def parse_line(self, line: str, fill: Callable[[str], str]) -> tuple[argparse.Namespace, str]:
+    def parse_line(
+        self, line: str, fill: Callable[[str], str], defaults: Mapping[str, object] = _NOTHING
+    ) -> tuple[argparse.Namespace, str]:
         """Split a magic's line into its options and the prompt that follows them.
 
         The prompt is everything from the first word that is neither an option nor an option's value, quotes
@@ -120,14 +152,42 @@ class LineParser(argparse.ArgumentParser):
         Args:
             line: What stands behind the magic's name.
             fill: Replaces ``{names}`` in an option's value; not asked with ``--no-interpolate``.
+            defaults: What holds where the line says nothing, by the attribute's name; others are passed over.
 
         Raises:
             InvalidRequestError: Quoting the bad option and listing the valid ones.
         """
         arguments, prompt = self._split(line)
+        return self._parsed(arguments, fill, defaults), prompt
+
+    def parse_cell_line(
+        self, line: str, fill: Callable[[str], str], defaults: Mapping[str, object] = _NOTHING
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """The same of a cell magic, whose prompt is on the lines below: words may stand among the options.
+
+        Returns:
+            The options, and those words.
+
+        Raises:
+            InvalidRequestError: As ``parse_line``.
+        """
+        arguments, rest = self._split(line)
+        words: list[str] = []
+        while rest:
+            word = next_word(rest, 0)
+            words.append(unquote(word[1]) if word else rest.split()[0])
+            more, rest = self._split(rest[word.end() if word else len(words[-1]) :])
+            arguments += more
+        return self._parsed(arguments, fill, defaults), words
+
+    def _parsed(
+        self, arguments: list[str], fill: Callable[[str], str], defaults: Mapping[str, object]
+    ) -> argparse.Namespace:
         if "--no-interpolate" not in arguments:
             arguments = [fill(argument) for argument in arguments]
-        return self.parse_args(arguments), prompt
+        known = {action.dest for action in self._actions}
+        held = {name: value for name, value in defaults.items() if name in known}
+        return self.parse_args(arguments, argparse.Namespace(**held))
 
     def options(self) -> dict[str, argparse.Action]:
         """The options by every name they have."""
@@ -139,7 +199,6 @@ class LineParser(argparse.ArgumentParser):
 
     def _split(self, line: str) -> tuple[list[str], str]:
         """The arguments, unquoted, and the untouched rest."""
-        actions = self.options()
         arguments: list[str] = []
         position = 0
         while (rest := line[position:].lstrip()).startswith("-"):
@@ -148,24 +207,57 @@ class LineParser(argparse.ArgumentParser):
             if token and word == "--":
                 position = token.end()
                 break
-            name = word.partition("=")[0]
-            if name not in actions and (glued := _GLUED_NUMBER.fullmatch(word)):
-                name, word = glued[1], f"{glued[1]}={glued[2]}"
-            if name not in actions:
-                raise InvalidRequestError(
-                    f"{word!r} is not an option. {suggestion(name, actions)} "
-                    "Put -- before a prompt that begins with a dash."
-                )
-            value = token
-            if token and "=" not in word and actions[name].nargs != 0:
-                value = next_word(line, token.end())
-                word = f"{name}={value[1]}" if value else name
+            name, is_joined = self._option_of(word)
+            if not is_joined and self.options()[name].nargs == 0:
+                arguments.append(name)
+                position = len(line) - len(rest) + len(word)
+                continue
+            start = len(line) - len(rest) + len(name)
+            value, position = _joined_value(line, start) if is_joined else _value(line, start)
             if value is None:
                 raise InvalidRequestError(f"{name} needs a value, with its quotes closed: {line.strip()!r}.")
-            # Joined with "=", so that a value that begins with a dash is still a value.
-            arguments.append(unquote(word))
-            position = value.end()
+            arguments.append(f"{name}={value}")  # joined, so that one that begins with a dash is a value, too
         return arguments, line[position:].strip()
+
+    def _option_of(self, word: str) -> tuple[str, bool]:
+        """The option that a word begins with, and whether its value stands in the same word."""
+        name, is_joined, _ = word.partition("=")
+        if name not in self.options() and (glued := _GLUED_NUMBER.fullmatch(word)):
+            name, is_joined = glued[1], "="
+        if name not in self.options():
+            hint = self._foreign.get(name) or suggestion(name, self.options())
+            raise InvalidRequestError(
+                f"{word!r} is not an option. {hint} Put -- before a prompt that begins with a dash."
+            )
+        return name, bool(is_joined)
+
+
+def _value(line: str, position: int) -> tuple[str | None, int]:
+    """The value at a place in a line, without quotes, and where it ends; a JSON object needs no quotes."""
+    if end := _end_of_object(line, position):
+        return line[position:end].strip(), end
+    word = next_word(line, position)
+    if word is None:
+        return None, position
+    return unquote(word[1]), word.end()
+
+
+def _joined_value(line: str, position: int) -> tuple[str | None, int]:
+    """The same where the value follows at once, behind a ``=``; it may be empty."""
+    position += line.startswith("=", position)
+    return _value(line, position) if line[position : position + 1].strip() else ("", position)
+
+
+def _end_of_object(line: str, position: int) -> int:
+    """Where a JSON object ends that stands in a line without quotes around it; 0 where none does."""
+    start = position + len(line[position:]) - len(line[position:].lstrip())
+    if not line.startswith("{", start):
+        return 0
+    try:
+        end = json.JSONDecoder().raw_decode(line, start)[1]
+    except (ValueError, RecursionError):
+        return 0
+    return end if not line[end : end + 1].strip() else 0
 
 
 def _unescape(text: str) -> str:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 from IPython.core.completer import CompletionContext
 
 import farm_notebook.farm
+import farm_notebook.threads
 from farm_notebook.farm import Farm
 from farm_notebook.notebook.commands import COMMANDS
 from farm_notebook.notebook.completion import Completer
 from farm_notebook.notebook.known import KnownModels
+from farm_notebook.reply import Reply
+from farm_notebook.threads import Threads
+from farm_notebook.types import ChatMessage
 
 
 @pytest.fixture
@@ -31,6 +36,9 @@ def known(monkeypatch: pytest.MonkeyPatch) -> KnownModels:
     return made
 
 
+NAMESPACE = {"city": "Paris", "names": ["a"], "_hidden": 1, "df": pd.DataFrame({"text": ["a"], "stars": [1]})}
+
+
 def offered(known: KnownModels, cell: str) -> dict[str, Any]:
     """The matcher's answer with the cursor at ``|``, else at the end."""
     text = cell.replace("|", "")
@@ -42,7 +50,7 @@ def offered(known: KnownModels, cell: str) -> dict[str, Any]:
         cursor_line=before.count("\n"),
         limit=None,
     )
-    return dict(Completer(known).match(context))
+    return dict(Completer(known, lambda: NAMESPACE).match(context))
 
 
 def completed(known: KnownModels, cell: str) -> list[str]:
@@ -96,8 +104,39 @@ def test_what_may_follow_is_completed(known: KnownModels, cell: str, expected: l
 
 
 @pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("%%farm_chat\nTell me of {ci", ["city"]),
+        ("%%farm_chat -m fast\nFirst line.\nTell me of {ci|} and more", ["city"]),
+        ("\n%%farm_chat\n{", ["city", "df", "names"]),
+        ("%%farm_chat\nA list: {names.app", ["names.append"]),
+        ("%farm_chat Where is {ci", ["city"]),
+        ("%%farm_chat -s {ci|\nHi", ["city"]),
+        ("%farm history {ci", ["city"]),
+        ("%%farm_chat --out |\nHi", ["city", "df", "names"]),
+        ("%%farm_chat --out n|\nHi", ["names"]),
+    ],
+)
+def test_variables_are_completed_in_fields_and_where_a_name_is_wanted(
+    known: KnownModels, cell: str, expected: list[str]
+) -> None:
+    assert completed(known, cell) == expected
+
+
+def test_threads_are_those_in_which_something_was_said(
+    known: KnownModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = Threads()
+    threads.add("side", ChatMessage("user", "Hi"), cast(Reply, None))
+    monkeypatch.setattr(farm_notebook.threads, "_default", threads)
+    assert completed(known, "%%farm_chat --thread s|\nHi") == ["side"]
+
+
+@pytest.mark.parametrize(
     ("cell", "fragment"),
     [
+        ("%%farm_chat\nTell me of {ci", "ci"),
+        ("%%farm_chat\nTell me of {names.app", "names.app"),
         ("%farm ca", "ca"),
         ("%farm load ollama:ll", "ollama:ll"),
         ("%farm ", ""),
@@ -135,6 +174,8 @@ def test_models_of_the_settings_come_first(known: KnownModels) -> None:
     "cell",
     [
         *("%farm_chat What is a ca", "%farm_chat -m fast ", "%%farm_chat\nfarm ca"),
+        *("%%farm_chat\nci", "%%farm_chat\n{city}", "%%farm_chat\n{{ci", "%%farm_chat\n{nothing.of"),
+        *("x = 1\nf'{ci", "%%html\n{ci", "%%farm_chats\n{ci", '%%farm_chat\nHi {"ci'),
         *("farm ca", "x = '%farmer ca", "%farm"),
     ],
 )
