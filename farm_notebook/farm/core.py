@@ -192,6 +192,17 @@ class AsyncFarm:
         """The file digest or revision of a model."""
         return await loop.run(self._pool.providers.digest(ref))
 
+    async def context_tokens(self, model: str | None = None) -> int | None:
+        """How many tokens a model takes in, prompt and answer together; ``None`` where nobody can tell.
+
+        Args:
+            model: A name as for a request; ``None`` is the default.
+
+        Raises:
+            FarmError: The name is not valid.
+        """
+        return await loop.run(self._context_tokens(resolve(model, self.config)))
+
     async def cache_stats(self) -> StoreStats:
         """What is kept of answers, by all farms of this user.
 
@@ -277,6 +288,13 @@ class AsyncFarm:
 
     async def _concrete(self, ref: ModelRef, *needs: Capability) -> ModelRef:
         return (await self._pool.chooser.concrete(ref, needs=frozenset(needs)))[0]
+
+    async def _context_tokens(self, ref: ModelRef) -> int | None:
+        with suppress(FarmError):  # the request itself will say that there is no such model now
+            ref = await self._concrete(ref)
+        told = await self._pool.chooser.context_tokens(ref)
+        loaded_with = getattr(self.config.section(ref.provider), "context_tokens", None)
+        return min(filter(None, (told, loaded_with)), default=None)
 
     async def _embed(self, texts: tuple[str, ...], ref: ModelRef) -> Embeddings:
         ref = await self._concrete(ref, "embedding")

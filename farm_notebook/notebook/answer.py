@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 
 from farm_notebook.errors import FarmError, ProviderError
@@ -23,14 +24,24 @@ class Answer:
         request: What is asked.
         display: What the answer is painted on.
         news: What the user was told of models already.
+        remark: What is said below the answer, besides; told when it is there, whole or in part.
     """
 
-    def __init__(self, farm: AsyncFarm, request: ChatRequest, display: Display, news: News) -> None:
+    def __init__(
+        self,
+        farm: AsyncFarm,
+        request: ChatRequest,
+        display: Display,
+        news: News,
+        *,
+        remark: Callable[[Reply], str] = lambda reply: "",
+    ) -> None:
         self.request = request
         self.reply: Reply | None = None
         self._farm = farm
         self._display = display
         self._news = news
+        self._remark = remark
         self._begun_at = news.now()
         self._builder = ReplyBuilder(request)
         self._digest: asyncio.Future[str | None] | None = None
@@ -74,7 +85,7 @@ class Answer:
 
     def _finish(self, reply: Reply) -> None:
         news = self._news.of(reply.ref, self._farm.models.events(), until=self._begun_at)
-        self._display.finish(reply, news)
+        self._display.finish(reply, " · ".join(filter(None, (self._remark(reply), news))))
 
     def _ask_digest(self, ref: ModelRef) -> None:
         """Find it out while the answer is on its way; a model that another one stands in for is not asked."""

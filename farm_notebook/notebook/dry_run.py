@@ -14,7 +14,12 @@ __all__ = ["describe_request"]
 
 
 def describe_request(
-    request: ChatRequest, filled: Filled, decision: RouteDecision, options: ChatOptions
+    request: ChatRequest,
+    filled: Filled,
+    decision: RouteDecision,
+    options: ChatOptions,
+    *,
+    note: str = "",
 ) -> str:
     """What a request would send, to read: model, route, parameters, and every message in full.
 
@@ -23,6 +28,7 @@ def describe_request(
         filled: Which fields of the prompt were filled.
         decision: Who would answer, and why.
         options: Of the line; they are stronger than what an alias says.
+        note: What is told of the notebook, in a line.
     """
     _, *facts = str(replace(decision, parameters={})).splitlines()
     parameters = _listed(request.parameters())
@@ -44,8 +50,10 @@ def describe_request(
         lines.append(f"filled: {', '.join(f'{{{name}}}' for name in filled.filled)}")
     if filled.left:
         lines.append(f"left as written: {', '.join(f'{{{name}}}' for name in filled.left)}")
+    if note:
+        lines.append(note)
     for message in request.messages:
-        lines += [f"--- {message.role}", message.content]
+        lines += [f"--- {message.role}", *map(repr, message.images), message.content]
     return "\n".join(lines)
 
 

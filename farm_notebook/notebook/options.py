@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import keyword
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from farm_notebook.errors import InvalidRequestError
@@ -10,7 +12,16 @@ from farm_notebook.errors import InvalidRequestError
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup as ArgumentGroup
 
-__all__ = ["FormatName", "add_cell_options", "add_request_options", "check_out"]
+__all__ = [
+    "FormatName",
+    "add_cell_options",
+    "add_context_options",
+    "add_request_options",
+    "check_out",
+    "unfilled_names",
+]
+
+_NAMES = r"(?:-c|--context|--image)=\{[^{}]+\}"
 
 FormatName = Literal["markdown", "text", "code", "json", "html", "math"]
 
@@ -23,6 +34,32 @@ def check_out(name: str | None) -> None:
     """
     if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         raise InvalidRequestError(f"--out {name!r} is not a name a variable can have.")
+
+
+def add_context_options(group: ArgumentGroup) -> None:
+    """What of the notebook, and which pictures, a request goes with."""
+    group.add_argument(
+        "-c", "--context", action="append", metavar="NAME", help="a variable: its type, columns, a few rows"
+    )
+    group.add_argument(
+        "--cell", action="append", metavar="N", help="a cell that was run, and its output: 3, -1, 3-5"
+    )
+    group.add_argument("--notebook", action="store_true", help="the cells that were run so far")
+    group.add_argument("--file", action="append", metavar="PATH", help="a text file, or a pattern: src/*.py")
+    group.add_argument(
+        "--context-tokens", type=int, metavar="N", help="how long all of that may be, in tokens"
+    )
+    group.add_argument(
+        "--image",
+        action="append",
+        metavar="NAME_OR_PATH",
+        help="a figure, a picture, a file, a URL; repeatable",
+    )
+
+
+def unfilled_names(fill: Callable[[str], str]) -> Callable[[str], str]:
+    """What fills an option's value, but where a name in it stands for the variable itself: ``-c {df}``."""
+    return lambda argument: argument if re.fullmatch(_NAMES, argument) else fill(argument)
 
 
 def add_request_options(group: ArgumentGroup) -> None:

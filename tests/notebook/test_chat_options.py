@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from typing import Any
 
@@ -29,6 +30,12 @@ DEFAULTS = ChatOptions(
     reset=False,
     dry_run=False,
     format="markdown",
+    context=(),
+    cell=(),
+    notebook=False,
+    file=(),
+    context_tokens=None,
+    image=(),
     no_stream=False,
     no_interpolate=False,
 )
@@ -308,3 +315,25 @@ def test_any_line_is_parsed_or_refused_in_one_line(line: str) -> None:
         message(line)
     else:
         assert line.rstrip().endswith(prompt)
+
+
+def test_what_of_the_notebook_is_told_may_be_said_more_than_once() -> None:
+    line = "-c df --context=rows[0] --cell -1 --cell 3-5 --file a.md --image fig --image 'b c.png' "
+    line += "--notebook Why?"
+    assert changed(line) == {
+        "context": ("df", "rows[0]"),
+        "cell": ("-1", "3-5"),
+        "file": ("a.md",),
+        "image": ("fig", "b c.png"),
+        "notebook": True,
+    }
+    assert parse(line)[1] == "Why?"
+
+
+def test_a_name_in_braces_stands_for_the_variable_where_one_is_asked_for() -> None:
+    line = "-c {df} --image {fig} --image {folder}/a.png -s {fig} Hi"
+    options, _ = parse_line(line, lambda text: re.sub(r"\{\w+\}", "filled", text))
+    assert options.context == ("{df}",)
+    assert options.image == ("{fig}", "filled/a.png")
+    assert options.system == "filled"
+    assert options.wanted.names == ("df",)

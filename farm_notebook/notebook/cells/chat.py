@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.answer import Answer
 from farm_notebook.notebook.cells.chat_options import ChatOptions, parse_line
+from farm_notebook.notebook.context.read import read_context
 from farm_notebook.notebook.display import display_for
 from farm_notebook.notebook.formats import FORMATS, fenced_code
 from farm_notebook.notebook.interpolation import Filled, interpolate
+from farm_notebook.notebook.pictures import read_pictures
 from farm_notebook.types import ChatMessage, ChatRequest
 
 if TYPE_CHECKING:
@@ -35,25 +37,29 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
             print(f"The conversation {options.thread!r} is empty now.")
             return None
     filled = Filled(prompt, (), ()) if options.no_interpolate else interpolate(prompt, session.namespace())
+    said = ChatMessage("user", filled.text, read_pictures(options.image, session.namespace()))
+    context = read_context(session, options.wanted, model=options.model, tokens=options.context_tokens)
     farm = session.farm.core
-    request = _request(farm, session, options, filled.text)
+    request = _request(farm, session, options, context.before_message(said))
     if options.dry_run:
         from farm_notebook.notebook.dry_run import describe_request
 
-        print(describe_request(request, filled, session.farm.route(options.model), options))
+        decision = session.farm.route(options.model)
+        print(describe_request(request, filled, decision, options, note=context.note))
         return None
     form = FORMATS[options.format]
     display = display_for(
         session.shell, form, farm.config.display, live=not options.no_stream, owns_cell=owns_cell
     )
-    return ChatTurn(session, options, Answer(farm, request, display, session.news))
+    answer = Answer(farm, request, display, session.news, remark=lambda reply: context.note)
+    return ChatTurn(session, options, said, answer)
 
 
-def _request(farm: AsyncFarm, session: Session, options: ChatOptions, prompt: str) -> ChatRequest:
+def _request(farm: AsyncFarm, session: Session, options: ChatOptions, prompt: ChatMessage) -> ChatRequest:
     system = [text for text in (options.system, FORMATS[options.format].instruction) if text]
     history = () if options.no_history else session.threads.history(options.thread)
     return farm.request(
-        (*history, ChatMessage("user", prompt)),
+        (*history, prompt),
         model=options.model,
         system="\n\n".join(system) or None,
         temperature=options.temperature,
@@ -71,12 +77,14 @@ class ChatTurn:
     Args:
         session: The shell's.
         options: Of the line.
+        said: What the user said, without what of the notebook was told besides.
         answer: The request on its way.
     """
 
-    def __init__(self, session: Session, options: ChatOptions, answer: Answer) -> None:
+    def __init__(self, session: Session, options: ChatOptions, said: ChatMessage, answer: Answer) -> None:
         self._session = session
         self._options = options
+        self._said = said
         self._answer = answer
 
     @property
@@ -98,6 +106,6 @@ class ChatTurn:
         if options.out:
             session.shell.user_ns[options.out] = reply
         if not options.no_history and reply.text:
-            session.threads.add(options.thread, self._answer.request.messages[-1], reply)
+            session.threads.add(options.thread, self._said, reply)
         if options.format == "code" and not reply.is_partial:
             session.shell.set_next_input(fenced_code(reply.text), replace=False)

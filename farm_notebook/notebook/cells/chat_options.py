@@ -8,13 +8,23 @@ from functools import cache
 from typing import TYPE_CHECKING, get_args
 
 from farm_notebook.notebook.line import LineParser
-from farm_notebook.notebook.options import FormatName, add_cell_options, add_request_options, check_out
+from farm_notebook.notebook.options import (
+    FormatName,
+    add_cell_options,
+    add_context_options,
+    add_request_options,
+    check_out,
+    unfilled_names,
+)
 from farm_notebook.threads import DEFAULT_THREAD
 
 if TYPE_CHECKING:
+    from farm_notebook.notebook.context.gather import Wanted
     from farm_notebook.types import CacheUse
 
 __all__ = ["ChatOptions", "parse_line", "parser"]
+
+_REPEATABLE = ("stop", "context", "cell", "file", "image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,12 @@ class ChatOptions:
     reset: bool
     dry_run: bool
     format: FormatName
+    context: tuple[str, ...]
+    cell: tuple[str, ...]
+    notebook: bool
+    file: tuple[str, ...]
+    context_tokens: int | None
+    image: tuple[str, ...]
     no_stream: bool
     no_interpolate: bool
 
@@ -43,6 +59,13 @@ class ChatOptions:
     def cache(self) -> CacheUse:
         """How a kept answer may be used."""
         return "off" if self.no_cache else "refresh" if self.refresh else "use"
+
+    @property
+    def wanted(self) -> Wanted:
+        """What of the notebook is to be told."""
+        from farm_notebook.notebook.context.gather import Wanted  # completion reads options, and needs none
+
+        return Wanted(self.context, self.cell, self.notebook, self.file)
 
 
 def parse_line(line: str, fill: Callable[[str], str]) -> tuple[ChatOptions, str]:
@@ -55,8 +78,9 @@ def parse_line(line: str, fill: Callable[[str], str]) -> tuple[ChatOptions, str]
     Raises:
         InvalidRequestError: Quoting the bad option and listing the valid ones.
     """
-    values, prompt = parser().parse_line(line, fill)
-    options = ChatOptions(**vars(values) | {"stop": tuple(values.stop or ())})
+    values, prompt = parser().parse_line(line, unfilled_names(fill))
+    repeated = {name: tuple(getattr(values, name) or ()) for name in _REPEATABLE}
+    options = ChatOptions(**vars(values) | repeated)
     check_out(options.out)
     return options, prompt
 
@@ -81,6 +105,7 @@ def parser() -> LineParser:
         "--no-history", action="store_true", help="neither send the conversation nor add to it"
     )
     memory.add_argument("--reset", action="store_true", help="forget the conversation first")
+    add_context_options(made.add_argument_group("what of the notebook is told"))
     cell = made.add_argument_group("the cell")
     cell.add_argument("-o", "--out", metavar="NAME", help="bind the Reply to this name")
     cell.add_argument(

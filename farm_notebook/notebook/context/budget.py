@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from farm_notebook.notebook.context.piece import Piece, rendered
 from farm_notebook.pipeline.estimate import BYTES_A_TOKEN, text_tokens
+from farm_notebook.types import ChatMessage
 
 __all__ = ["Context", "fit"]
 
@@ -55,8 +56,12 @@ class Context:
         return f"context: {told or 'nothing'} · {room}{missing}"
 
     def before(self, prompt: str) -> str:
-        """The prompt with the context before it."""
-        return f"{self.text}\n\n{prompt}" if self.pieces else prompt
+        """The prompt with the context before it; an empty one stays empty."""
+        return f"{self.text}\n\n{prompt}" if self.pieces and prompt.strip() else prompt
+
+    def before_message(self, message: ChatMessage) -> ChatMessage:
+        """The same of a message of the user."""
+        return replace(message, content=self.before(message.content))
 
 
 def fit(named: Sequence[Piece], cells: Sequence[Piece], *, budget_tokens: int) -> Context:

@@ -34,6 +34,10 @@ class Wanted:
     notebook: bool = False
     files: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        names = (name.removeprefix("{").removesuffix("}") for name in self.names)  # {df} is df
+        object.__setattr__(self, "names", tuple(names))
+
     def __bool__(self) -> bool:
         return bool(self.names or self.cells or self.notebook or self.files)
 
