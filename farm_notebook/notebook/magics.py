@@ -11,6 +11,7 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from farm_notebook.errors import FarmError, InterruptedReply
 from farm_notebook.notebook.cells import CELL_MAGICS, Turn
 from farm_notebook.notebook.commands import overview, run_line
+from farm_notebook.notebook.defaults import CellDefaults
 from farm_notebook.notebook.session import Session
 from farm_notebook.notebook.shown import ShownValue
 
@@ -18,12 +19,12 @@ __all__ = ["FarmMagics"]
 
 
 @magics_class
-class FarmMagics(Magics):
-    """The magics of one shell."""
+class FarmMagics(CellDefaults, Magics):
+    """The magics of one shell, with what holds where a line says nothing."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self.session = Session(shell)
+        self.session = Session(shell, defaults=self)
         self.shown = ShownValue(shell)
 
     @no_var_expand
@@ -45,6 +46,25 @@ class FarmMagics(Magics):
         kept, and bound to ``--out``.
         """
         return self._ask("farm_chat", line, cell)
+
+    @no_var_expand
+    @line_cell_magic
+    def farm_compare(self, line: str, cell: str | None = None) -> object:
+        """Ask several models the same, and stream their answers side by side into the cell.
+
+        ::
+
+            %farm_compare -m llamacpp:smollm2:135m -m openai:gpt-4o What is the capital of France?
+
+            %%farm_compare -m fast,smart --max-tokens 200 --out table
+            Summarise this in one sentence:
+            {text}
+
+        All are asked at once; one that fails ends none of the others. The prompt is filled as that of
+        ``%%farm_chat``, and no conversation is sent or remembered. The cell's value is the ``Comparison``;
+        ``--out`` binds a DataFrame of it, also where you interrupt.
+        """
+        return self._ask("farm_compare", line, cell)
 
     async def ask_async(self, name: str, line: str, cell: str | None = None) -> object:
         """One of these magics in a cell that is awaited: panels stay alive while it streams.
@@ -105,9 +125,9 @@ class FarmMagics(Magics):
                 self.shown.mark(turn.value)
 
 
-FarmMagics.farm_chat.__doc__ = (
-    f"{FarmMagics.farm_chat.__doc__}\n{CELL_MAGICS['farm_chat'].parser().format_help()}"
-)
+for _name, _magic in CELL_MAGICS.items():
+    _method = getattr(FarmMagics, _name)
+    _method.__doc__ = f"{_method.__doc__}\n{_magic.parser().format_help()}"
 FarmMagics.farm.__doc__ = f"{FarmMagics.farm.__doc__}\n{overview()}"
 
 

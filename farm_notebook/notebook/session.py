@@ -7,6 +7,7 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from farm_notebook.notebook.defaults import CellDefaults
 from farm_notebook.notebook.interpolation import interpolate
 from farm_notebook.notebook.known import KnownModels
 from farm_notebook.notebook.news import News
@@ -29,12 +30,18 @@ class Session:
         shell: Where the magics are typed.
         known: Names of models, for completion.
         news: What the user was told of models already.
+        defaults: What holds where a line says nothing.
     """
 
     def __init__(
-        self, shell: InteractiveShell, known: KnownModels | None = None, news: News | None = None
+        self,
+        shell: InteractiveShell,
+        known: KnownModels | None = None,
+        news: News | None = None,
+        defaults: CellDefaults | None = None,
     ) -> None:
         self.shell = shell
+        self.defaults = defaults or CellDefaults()
         self.known = known or KnownModels()
         self.news = news or News()
         self.threads = default_threads()
