@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from farm_notebook.notebook.cells.chat_options import ChatOptions
+from farm_notebook.notebook.cells.compare_options import CompareOptions
 from farm_notebook.notebook.interpolation import Filled
 from farm_notebook.router import RouteDecision
 from farm_notebook.types import ChatRequest
@@ -17,7 +18,7 @@ def describe_request(
     request: ChatRequest,
     filled: Filled,
     decision: RouteDecision,
-    options: ChatOptions,
+    options: ChatOptions | CompareOptions,
     *,
     note: str = "",
 ) -> str:

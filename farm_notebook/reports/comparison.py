@@ -83,6 +83,11 @@ class Outcome:
             return f"calls {', '.join(call.name for call in self.reply.tool_calls)}"
         return "" if self.reply.text.strip() else "an empty answer"
 
+    @property
+    def facts(self) -> str:
+        """What is known of the answer, in one line: tokens, cost, speed; maybe empty."""
+        return self.reply.footer.removeprefix(f"{self.reply.ref} · ") if self.reply else ""
+
     def provenance(self) -> dict[str, Any]:
         """Where the answer came from, as plain JSON values, for an output's metadata."""
         told = self.reply.provenance() if self.reply else {}
@@ -142,8 +147,8 @@ class Comparison:
         if not self.rivals:
             return ""
         return (
-            f"{_listed(self.rivals)} ran on this machine at the same time and slowed each other down. "
-            "For speeds as each has them alone, ask them in turn: --one-by-one, or one_by_one=True."
+            f"{_listed(self.rivals)} ran on this machine at the same time, each slower than alone. "
+            "To compare speeds, ask them in turn: --one-by-one, or one_by_one=True."
         )
 
     def to_dataframe(self) -> Any:
@@ -178,6 +183,14 @@ class Comparison:
 
     def __str__(self) -> str:
         return self.plain()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """In a terminal."""
+        printer.text(str(self))
+
+    def _farm_brief_(self) -> str:
+        """One line, where the comparison was just shown."""
+        return f"<Comparison of {', '.join(tables.line(name) for name in self.names)}>"
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

@@ -73,4 +73,5 @@ class CellMagic:
         return import_module(f"{__name__}.{self.module}{of}")
 
 
-CELL_MAGICS = {magic.name: magic for magic in (CellMagic("farm_chat", "chat"),)}
+_ALL = (CellMagic("farm_chat", "chat"), CellMagic("farm_compare", "compare"))
+CELL_MAGICS = {magic.name: magic for magic in _ALL}
