@@ -5,18 +5,26 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, get_args
 
 from farm_notebook.errors import InvalidRequestError
+from farm_notebook.threads import DEFAULT_THREAD
+from farm_notebook.notebook.jupyter_ai import ModelOrParameters, Parameters
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup as ArgumentGroup
+
+    from farm_notebook.notebook.line import LineParser
 
 __all__ = [
     "FormatName",
     "add_cell_options",
     "add_context_options",
+    "add_format_option",
+    "add_model_option",
     "add_request_options",
+    "add_thread_options",
     "check_out",
     "unfilled_names",
 ]
@@ -36,8 +44,9 @@ def check_out(name: str | None) -> None:
         raise InvalidRequestError(f"--out {name!r} is not a name a variable can have.")
 
 
-def add_context_options(group: ArgumentGroup) -> None:
+def add_context_options(parser: LineParser) -> None:
     """What of the notebook, and which pictures, a request goes with."""
+    group = parser.add_argument_group("what of the notebook is told")
     group.add_argument(
         "-c", "--context", action="append", metavar="NAME", help="a variable: its type, columns, a few rows"
     )
@@ -55,11 +64,64 @@ def add_context_options(group: ArgumentGroup) -> None:
         metavar="NAME_OR_PATH",
         help="a figure, a picture, a file, a URL; repeatable",
     )
+    parser.suggest_names("context", "variable")
+    parser.suggest_names("file", "path")
+    parser.suggest_names("image", "image")
+
+
+def add_thread_options(parser: LineParser) -> None:
+    """Which conversation a request goes on with."""
+    group = parser.add_argument_group("conversation memory")
+    group.add_argument(
+        "--thread",
+        default=DEFAULT_THREAD,
+        metavar="NAME",
+        help="the conversation to go on with (default: the notebook's)",
+    )
+    group.add_argument(
+        "--no-history", action="store_true", help="neither send the conversation nor add to it"
+    )
+    group.add_argument("--reset", action="store_true", help="forget the conversation first")
 
 
 def unfilled_names(fill: Callable[[str], str]) -> Callable[[str], str]:
     """What fills an option's value, but where a name in it stands for the variable itself: ``-c {df}``."""
     return lambda argument: argument if re.fullmatch(_NAMES, argument) else fill(argument)
+
+
+def add_model_option(group: ArgumentGroup) -> None:
+    """Which model is asked, and what is said to it that no other option says."""
+    group.add_argument(
+        "-m",
+        "--model",
+        action=ModelOrParameters,
+        metavar="NAME",
+        help="the model, e.g. llamacpp:smollm2:135m or ./x.gguf",
+    )
+    group.add_argument(
+        "--model-parameters",
+        action=Parameters,
+        default=MappingProxyType({}),
+        metavar="JSON",
+        help='what no option says, e.g. {"top_p": 0.9}; -m takes it too',
+    )
+
+
+def add_format_option(group: ArgumentGroup) -> None:
+    """What an answer is shown as."""
+    group.add_argument(
+        "-f",
+        "--format",
+        default="markdown",
+        choices=get_args(FormatName),
+        type=_format_name,
+        help="what the answer is shown as",
+    )
+
+
+def _format_name(word: str) -> str:
+    """Also in capitals, and ``md``, as Jupyter AI has it."""
+    return {"md": "markdown"}.get(word.lower(), word.lower())
 
 
 def add_request_options(group: ArgumentGroup) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from farm_notebook.farm import Farm
-    from farm_notebook.types import ModelRef, ModelStatus
+    from farm_notebook.types import ChatMessage, ModelRef, ModelStatus
 
 __all__ = ["Session"]
 
@@ -72,6 +72,17 @@ class Session:
     def fill(self, text: str) -> str:
         """A text with its ``{names}`` filled from the notebook."""
         return interpolate(text, self.namespace()).text
+
+    def history(self, thread: str) -> tuple[ChatMessage, ...]:
+        """What a request sends of a conversation."""
+        messages, most = self.threads.history(thread), self.defaults.max_history
+        return messages if most is None else messages[max(0, len(messages) - 2 * most) :]
+
+    def is_model(self, word: str) -> bool:
+        """Whether a word looks like a model's name, or is one."""
+        from farm_notebook.router.names import is_known
+
+        return bool({":", "/"} & set(word)) or is_known(word, self.farm.config)
 
     def ref(self, name: str) -> ModelRef:
         """The model behind a name.

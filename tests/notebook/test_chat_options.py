@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm_notebook.errors import InvalidRequestError
-from farm_notebook.notebook.cells.chat_options import ChatOptions, parse_line, parser
+from farm_notebook.notebook.cells.chat_options import ChatOptions, parse_cell_line, parse_line, parser
+from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS
 
 DEFAULTS = ChatOptions(
     model=None,
+    model_parameters={},
     temperature=None,
     max_tokens=None,
     system=None,
@@ -52,7 +54,7 @@ def parse(line: str) -> tuple[ChatOptions, str]:
 def changed(line: str) -> dict[str, Any]:
     """The options that a line sets to something else than their default."""
     options, _ = parse(line)
-    fields = dataclasses.asdict(options)
+    fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return {name: value for name, value in fields.items() if value != getattr(DEFAULTS, name)}
 
 
@@ -109,6 +111,100 @@ def test_every_option_is_read_and_nothing_else_is_changed(line: str, expected: d
 @pytest.mark.parametrize(("line", "use"), [("", "use"), ("--no-cache", "off"), ("--refresh", "refresh")])
 def test_the_line_says_how_a_kept_answer_is_used(line: str, use: str) -> None:
     assert parse(line)[0].cache == use
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("""-m '{"temperature": 0.2}'""", {"temperature": 0.2}),
+        ("""-m {"temperature": 0.2}""", {"temperature": 0.2}),
+        ("""-m={"temperature":0.2}""", {"temperature": 0.2}),
+        ("""--model-parameters '{"max_tokens": 9, "seed": 1}'""", {"max_tokens": 9, "seed": 1}),
+        ("""-m ollama:x -m {"stop": "END"}""", {"model": "ollama:x", "stop": ("END",)}),
+        ("""-m {"stop": ["a", "b"], "system": "s"} -m ollama:x""",
+         {"model": "ollama:x", "stop": ("a", "b"), "system": "s"}),
+        ("""-m {"top_p": 0.9, "num_ctx": 8}""",
+         {"model_parameters": {"top_p": 0.9, "extra": {"num_ctx": 8}}}),
+        ("""-m {"model_kwargs": {"k": 1}} -m {"j": {"a b": "it's"}}""",
+         {"model_parameters": {"extra": {"k": 1, "j": {"a b": "it's"}}}}),
+        ("-m {}", {}),
+        ("""-t 1 -m {"temperature": 0}""", {"temperature": 0}),
+        ("""-m {"temperature": 0} -t 1""", {"temperature": 1.0}),
+    ],
+)  # fmt: skip
+def test_an_object_behind_m_is_parameters(line: str, expected: dict[str, Any]) -> None:
+    assert changed(line) == expected
+    assert parse(f"{line} Why {{x}}?")[1] == "Why {x}?"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("""-m '{"temperature": }'""", "is not valid JSON: Expecting value"),
+        ("--model-parameters [1]", "is no JSON object"),
+        ("--model-parameters x", "is not valid JSON"),
+    ],
+)
+def test_parameters_that_are_no_object_are_quoted(line: str, words: str) -> None:
+    assert words in message(line)
+    assert line.split(maxsplit=1)[1].strip("'") in message(line)
+
+
+def test_what_stands_behind_m_without_being_an_object_is_a_name_as_before() -> None:
+    assert changed("-m {model} Hi {x}") == {"model": "{model}"}
+    assert changed("-m openai-chat:gpt-4o") == {"model": "openai:gpt-4o"}
+    assert changed("-m openai-chat") == {"model": "openai-chat"}
+
+
+def parse_cell(line: str) -> ChatOptions:
+    return parse_cell_line(line, unchanged, is_model=lambda word: ":" in word or word == "fast")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("-m ollama:x -f code", "ollama:x -f code", "-f code ollama:x", "'ollama:x' --format=code"),
+        *("ollama:x -m ollama:x -f CODE",),
+    ],
+)
+def test_a_model_may_stand_by_itself_before_the_lines_below(line: str) -> None:
+    assert parse_cell(line) == dataclasses.replace(DEFAULTS, model="ollama:x", format="code")
+
+
+def test_a_model_that_stands_by_itself_takes_parameters_too() -> None:
+    options = parse_cell("""openai-chat:gpt-4o -m {"temperature": 0.2} -f md""")
+    assert (options.model, options.temperature, options.format) == ("openai:gpt-4o", 0.2, "markdown")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("Hello", "'Hello' stands behind %%farm_chat; the prompt goes on the lines below"),
+        ("fast Tell me", "'Tell me' stands behind %%farm_chat"),
+        ("fast -m ollama:x", "Two models are named, 'fast' and 'ollama:x'"),
+        ("What's up", '"What\'s up" stands behind'),
+    ],
+)
+def test_other_words_before_the_lines_below_are_quoted(line: str, words: str) -> None:
+    with pytest.raises(InvalidRequestError, match=re.escape(words)):
+        parse_cell(line)
+
+
+@pytest.mark.parametrize("option", FOREIGN_OPTIONS)
+def test_another_tools_option_is_answered_by_what_there_is(option: str) -> None:
+    text = message(f"{option} x")
+    assert text.startswith(f"{option!r} is not an option. {FOREIGN_OPTIONS[option]}")
+    assert option not in parser().options()
+
+
+def test_defaults_hold_where_the_line_says_nothing() -> None:
+    defaults = {"temperature": 0.5, "format": "text", "nobody's": 1}
+    assert parse_line("", unchanged, defaults)[0] == dataclasses.replace(
+        DEFAULTS, temperature=0.5, format="text"
+    )
+    assert parse_line("-t 0 -f md", unchanged, defaults)[0].temperature == 0.0
+    assert parse_line("-t 0 -f md", unchanged, defaults)[0].format == "markdown"
+    assert parse_line("""-m {"temperature": 1}""", unchanged, defaults)[0].temperature == 1
 
 
 def test_an_answer_cannot_be_kept_and_not_kept() -> None:
@@ -296,6 +392,7 @@ def test_one_line_leaves_nothing_for_the_next() -> None:
 
 def test_the_help_documents_every_option_and_format() -> None:
     text = parser().format_help()
+    assert not set(FOREIGN_OPTIONS) & set(text.split())
     for field in dataclasses.fields(ChatOptions):
         assert f"--{field.name.replace('_', '-')}" in text
     assert "{markdown,text,code,json,html,math}" in text

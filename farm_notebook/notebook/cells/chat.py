@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.answer import Answer
-from farm_notebook.notebook.cells.chat_options import ChatOptions, parse_line
+from farm_notebook.notebook.cells.chat_options import ChatOptions, parse_cell_line, parse_line
 from farm_notebook.notebook.context.read import read_context
 from farm_notebook.notebook.display import display_for
 from farm_notebook.notebook.formats import FORMATS, fenced_code
@@ -24,13 +23,12 @@ __all__ = ["ChatTurn", "prepare"]
 
 def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -> ChatTurn | None:
     """Everything up to the request; ``None`` where nothing is to be sent."""
-    options, rest = parse_line(line, session.fill)
-    if cell is not None and rest:
-        raise InvalidRequestError(
-            f"{rest!r} stands behind %%farm_chat; the prompt goes on the lines below, "
-            "and a model's name behind -m."
-        )
-    prompt = (rest if cell is None else cell).strip("\n")
+    defaults = session.defaults.of_cells()
+    if cell is None:
+        options, prompt = parse_line(line, session.fill, defaults)
+    else:
+        options = parse_cell_line(line, session.fill, defaults, is_model=session.is_model)
+        prompt = cell.strip("\n")
     if options.reset:
         session.threads.reset(options.thread)
         if not prompt.strip():
@@ -57,9 +55,10 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
 
 def _request(farm: AsyncFarm, session: Session, options: ChatOptions, prompt: ChatMessage) -> ChatRequest:
     system = [text for text in (options.system, FORMATS[options.format].instruction) if text]
-    history = () if options.no_history else session.threads.history(options.thread)
+    history = () if options.no_history else session.history(options.thread)
     return farm.request(
         (*history, prompt),
+        **options.model_parameters,
         model=options.model,
         system="\n\n".join(system) or None,
         temperature=options.temperature,

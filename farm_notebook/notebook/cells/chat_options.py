@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from farm_notebook.notebook.line import LineParser
+from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS, our_name
+from farm_notebook.notebook.line import LineParser, NameKind
 from farm_notebook.notebook.options import (
     FormatName,
     add_cell_options,
     add_context_options,
+    add_format_option,
+    add_model_option,
     add_request_options,
     check_out,
     unfilled_names,
@@ -22,8 +28,10 @@ if TYPE_CHECKING:
     from farm_notebook.notebook.context.gather import Wanted
     from farm_notebook.types import CacheUse
 
-__all__ = ["ChatOptions", "parse_line", "parser"]
+__all__ = ["ChatOptions", "parse_cell_line", "parse_line", "parser"]
 
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+_KINDS: Mapping[str, NameKind] = {"context": "variable", "file": "path", "image": "image"}
 _REPEATABLE = ("stop", "context", "cell", "file", "image")
 
 
@@ -32,6 +40,7 @@ class ChatOptions:
     """What the line says about the request and about the cell."""
 
     model: str | None
+    model_parameters: Mapping[str, Any]
     temperature: float | None
     max_tokens: int | None
     system: str | None
@@ -68,21 +77,60 @@ class ChatOptions:
         return Wanted(self.context, self.cell, self.notebook, self.file)
 
 
-def parse_line(line: str, fill: Callable[[str], str]) -> tuple[ChatOptions, str]:
+def parse_line(
+    line: str, fill: Callable[[str], str], defaults: Mapping[str, object] = _NOTHING
+) -> tuple[ChatOptions, str]:
     """Split the line of ``%farm_chat`` into its options and the prompt that follows them.
 
     Args:
         line: What stands behind the magic's name.
         fill: Replaces ``{names}`` in an option's value; not asked with ``--no-interpolate``.
+        defaults: What holds where the line says nothing.
 
     Raises:
         InvalidRequestError: Quoting the bad option and listing the valid ones.
     """
-    values, prompt = parser().parse_line(line, unfilled_names(fill))
+    values, prompt = parser().parse_line(line, unfilled_names(fill), defaults)
+    return _options(values), prompt
+
+
+def parse_cell_line(
+    line: str,
+    fill: Callable[[str], str],
+    defaults: Mapping[str, object] = _NOTHING,
+    *,
+    is_model: Callable[[str], bool],
+) -> ChatOptions:
+    """The options of ``%%farm_chat``, among which a model's name may stand by itself.
+
+    Args:
+        line: What stands behind the magic's name.
+        fill: As for ``parse_line``.
+        defaults: As for ``parse_line``.
+        is_model: Whether a word is a model's name, and no prompt that went astray.
+
+    Raises:
+        InvalidRequestError: As ``parse_line``; or something else stands there, too.
+    """
+    values, words = parser().parse_cell_line(line, unfilled_names(fill), defaults)
+    if words and is_model(words[0]):
+        named = our_name(words.pop(0))
+        if values.model not in (None, named):
+            raise InvalidRequestError(f"Two models are named, {named!r} and {values.model!r}. Leave out one.")
+        values.model = named
+    if words:
+        raise InvalidRequestError(
+            f"{' '.join(words)!r} stands behind %%farm_chat; the prompt goes on the lines below, "
+            "and a model's name behind -m."
+        )
+    return _options(values)
+
+
+def _options(values: argparse.Namespace) -> ChatOptions:
     repeated = {name: tuple(getattr(values, name) or ()) for name in _REPEATABLE}
     options = ChatOptions(**vars(values) | repeated)
     check_out(options.out)
-    return options, prompt
+    return options
 
 
 @cache
@@ -90,9 +138,7 @@ def parser() -> LineParser:
     """What parses the options."""
     made = LineParser("%%farm_chat", usage="%%farm_chat [options]", help_at="%farm_chat?")
     request = made.add_argument_group("the request")
-    request.add_argument(
-        "-m", "--model", metavar="NAME", help="the model, e.g. llamacpp:smollm2:135m or ./x.gguf"
-    )
+    add_model_option(request)
     add_request_options(request)
     memory = made.add_argument_group("conversation memory")
     memory.add_argument(
@@ -108,8 +154,9 @@ def parser() -> LineParser:
     add_context_options(made.add_argument_group("what of the notebook is told"))
     cell = made.add_argument_group("the cell")
     cell.add_argument("-o", "--out", metavar="NAME", help="bind the Reply to this name")
-    cell.add_argument(
-        "-f", "--format", default="markdown", choices=get_args(FormatName), help="what the answer is shown as"
-    )
+    add_format_option(cell)
     add_cell_options(cell)
+    made.explain_foreign(FOREIGN_OPTIONS)
+    for name, kind in _KINDS.items():
+        made.suggest_names(name, kind)
     return made
