@@ -14,7 +14,7 @@ Slices: TypeAlias = dict[str, Any]
 """Pieces of a part's state by their names; JSON values."""
 
 Frame: TypeAlias = dict[str, Any]
-"""One thing told: ``{set}``, ``{event, data}``, ``{ack}`` or ``{done, error}``; a JSON object."""
+"""One thing told: ``{state}``, ``{set}``, ``{event, data}``, ``{ack}`` or ``{done, error}``; JSON values."""
 
 
 class Outbox:

@@ -72,8 +72,11 @@ class Panel(AnyWidget):
         # Pages keep one stylesheet for each _anywidget_id.
         super().__init__(_anywidget_id=f"farm-{entry}", panel_id=panel_id, part_names=list(self._parts))
         self.on_msg(self._receive)
-        if self.comm is not None:
-            self.comm.on_close(lambda *_: self.close())
+        if (comm := self.comm) is not None:
+            comm.on_close(lambda *_: self.close())
+            # JupyterLab sends a widget's messages to a subshell, so that they arrive while a cell runs.
+            # ipykernel 7.4 would send them to the shell instead that has last written to the page.
+            comm._reply_subshell_for = None
 
     @property
     def parts(self) -> dict[str, Part]:

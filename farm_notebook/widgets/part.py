@@ -127,7 +127,8 @@ class Part(ABC):
 
     def tell_all(self) -> None:
         """Send the present state, for a view that has just appeared."""
-        self.set(**self.slices())
+        if self._outbox is not None:
+            self._outbox.add({"state": self.slices()})
 
     def receive(self, call: str, args: Mapping[str, Any], call_id: str) -> None:
         """Begin with what the page called; it is told at once that this arrived, and later how it ended."""

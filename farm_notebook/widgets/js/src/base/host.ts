@@ -3,7 +3,7 @@
  * One host serves all views of a widget in a page, so that they stay in step. `panel.py` describes the messages.
  */
 
-import { computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
+import { batch, computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
 
 /** How long the kernel may take to say that a call has arrived before the user is told that it is busy. */
 export const BUSY_MS = 2_000;
@@ -31,12 +31,13 @@ export interface Model {
   off(event: string, listener: (...args: never[]) => void): void;
 }
 
-/** `waiting` until the state has arrived, `live` from then on, `gone` when the kernel has ended. */
+/** `waiting` until the state has arrived, `live` from then on, `gone` when the kernel has ended or is not heard of. */
 export type Connection = "waiting" | "live" | "gone";
 
 type Listener = (data: never) => void;
 
 type Frame =
+  | { state: Record<string, unknown> } // all slices
   | { set: Record<string, unknown> }
   | { event: string; data: unknown }
   | { ack: string }
@@ -66,9 +67,9 @@ export class Host {
     this.#model = model;
     this.panelId = String(model.get("panel_id"));
     this.partNames = (model.get("part_names") as string[]) ?? [];
-    for (const name of this.partNames) this.#parts.set(name, new PartHost(name, (content) => this.send(content)));
+    for (const name of this.partNames) this.#parts.set(name, new PartHost(name, this));
     model.on("msg:custom", this.#take);
-    model.on("comm:dead", this.#lose);
+    model.on("comm_live_update", this.#lose); // by its restart; should it not be so, the next state tells
     model.on("destroy", this.#lose);
   }
 
@@ -81,28 +82,26 @@ export class Host {
 
   /** Send a message to the kernel, if there is one. */
   send(content: Record<string, unknown>): void {
-    if (this.connection.value === "gone") return;
     this.#model.send(content);
   }
 
   /** Listen no more; calls under way fail. */
   dispose(): void {
     this.#model.off("msg:custom", this.#take);
-    this.#model.off("comm:dead", this.#lose);
+    this.#model.off("comm_live_update", this.#lose);
     this.#model.off("destroy", this.#lose);
     this.#lose();
   }
 
-  readonly #take = (content: { part?: string; frames?: Frame[] }): void => {
-    const part = content.part === undefined ? undefined : this.#parts.get(content.part);
-    for (const frame of part ? (content.frames ?? []) : []) part?.take(frame);
-    if (part && this.connection.peek() === "waiting" && [...this.#parts.values()].every((each) => each.hasState)) {
-      this.connection.value = "live";
-    }
+  readonly #take = ({ part: name, frames }: { part?: string; frames?: Frame[] }): void => {
+    const part = this.#parts.get(name ?? "");
+    if (!part || !frames) return;
+    for (const frame of frames) part.take(frame);
+    const isWhole = [...this.#parts.values()].every((each) => each.hasState);
+    if (isWhole && this.connection.peek() !== "live") this.connection.value = "live";
   };
 
   readonly #lose = (): void => {
-    if (this.connection.peek() === "gone") return;
     this.connection.value = "gone";
     for (const part of this.#parts.values()) part.lose();
   };
@@ -114,10 +113,10 @@ export class PartHost<S extends object = Record<string, unknown>> {
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #calls = new Map<string, Call>();
   readonly #unheard = signal<ReadonlySet<string>>(new Set());
+  readonly #host: Pick<Host, "connection" | "send">;
   #count = 0;
-  #isGone = false;
 
-  /** Whether the kernel has told the state. */
+  /** Whether the kernel has told the whole state since it was last heard of. */
   hasState = false;
 
   /** Whether a call has not reached the kernel for a while: it runs a cell, and will do it when that has ended. */
@@ -128,8 +127,10 @@ export class PartHost<S extends object = Record<string, unknown>> {
 
   constructor(
     readonly name: string,
-    private readonly send: (content: Record<string, unknown>) => void,
-  ) {}
+    host: Pick<Host, "connection" | "send">,
+  ) {
+    this.#host = host;
+  }
 
   /** A piece of the state; `undefined` until the kernel has told it. */
   slice<K extends keyof S>(name: K): ReadonlySignal<S[K] | undefined> {
@@ -138,12 +139,12 @@ export class PartHost<S extends object = Record<string, unknown>> {
 
   /** Have the kernel do something; resolves when it is done, and rejects with a `CallError` that says why not. */
   call(name: string, args: Record<string, unknown> = {}): Promise<void> {
-    if (this.#isGone) return Promise.reject(new CallError(GONE));
+    if (this.#host.connection.peek() === "gone") return Promise.reject(new CallError(GONE));
     const id = `${PAGE}-${this.name}-${++this.#count}`;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => (this.#unheard.value = new Set(this.#unheard.value).add(id)), BUSY_MS);
       this.#calls.set(id, { resolve, reject, timer });
-      this.send({ part: this.name, call: name, args, id });
+      this.#host.send({ part: this.name, call: name, args, id });
     });
   }
 
@@ -156,9 +157,12 @@ export class PartHost<S extends object = Record<string, unknown>> {
 
   /** Take what the kernel tells. */
   take(frame: Frame): void {
-    if ("set" in frame) {
-      this.hasState = true;
-      for (const [name, value] of Object.entries(frame.set)) this.#slice(name).value = value;
+    if ("state" in frame || "set" in frame) {
+      const isWhole = "state" in frame;
+      this.hasState ||= isWhole;
+      batch(() => {
+        for (const [name, value] of Object.entries(isWhole ? frame.state : frame.set)) this.#slice(name).value = value;
+      });
     } else if ("event" in frame) {
       if (frame.event === "problem") this.problem.value = frame.data as Problem;
       for (const listener of this.#listeners.get(frame.event) ?? []) listener(frame.data as never);
@@ -174,7 +178,7 @@ export class PartHost<S extends object = Record<string, unknown>> {
 
   /** Give up what was called for: the kernel is gone. */
   lose(): void {
-    this.#isGone = true;
+    this.hasState = false;
     for (const [id, call] of this.#calls) {
       this.#heard(id);
       call.reject(new CallError(GONE));

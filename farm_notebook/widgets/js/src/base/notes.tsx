@@ -56,7 +56,7 @@ export function ConnectionNote({ host }: { host: Host }) {
       </div>
     );
   }
-  if (host.connection.value === "waiting" && hasWaited.value) {
+  if (host.connection.value === "waiting" && hasWaited.value && !isSavedPage()) {
     return (
       <div class="farm-note" role="status">
         Waiting for the kernel. If it has ended, run this cell again.
@@ -64,4 +64,9 @@ export function ConnectionNote({ host }: { host: Host }) {
     );
   }
   return null;
+}
+
+/** Whether this is a page that nbconvert made: it holds the widgets' state itself, and will never have a kernel. */
+function isSavedPage(): boolean {
+  return document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]') !== null;
 }

@@ -37,7 +37,7 @@ export class FakeKernel implements Model {
     return this.#listeners.get(event)?.size ?? 0;
   }
 
-  /** As the widget manager tells: `msg:custom`, `comm:dead`, `destroy`. */
+  /** As the widget manager tells: `msg:custom`, `comm_live_update`, `destroy`. */
   trigger(event: string, ...args: unknown[]): void {
     for (const listener of this.#listeners.get(event) ?? []) listener(...args);
   }
@@ -69,6 +69,6 @@ export class FakeKernel implements Model {
 export function partWith<S extends object>(name: string, slices: S): { kernel: FakeKernel; host: PartHost<S> } {
   const kernel = new FakeKernel([name]);
   const host = new Host(kernel).part<S>(name);
-  kernel.set(name, slices as Content);
+  kernel.tell(name, { state: slices });
   return { kernel, host };
 }
