@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from farm_notebook.notebook.cells.chat_options import ChatOptions
-from farm_notebook.notebook.cells.compare_options import CompareOptions
 from farm_notebook.notebook.interpolation import Filled
 from farm_notebook.router import RouteDecision
 from farm_notebook.types import ChatRequest
@@ -18,7 +16,7 @@ def describe_request(
     request: ChatRequest,
     filled: Filled,
     decision: RouteDecision,
-    options: ChatOptions | CompareOptions,
+    options: object,
     *,
     note: str = "",
 ) -> str:
@@ -28,7 +26,7 @@ def describe_request(
         request: What would be sent.
         filled: Which fields of the prompt were filled.
         decision: Who would answer, and why.
-        options: Of the line; they are stronger than what an alias says.
+        options: Of the line, as attributes; they are stronger than what an alias says.
         note: What is told of the notebook, in a line.
     """
     _, *facts = str(replace(decision, parameters={})).splitlines()

@@ -15,7 +15,7 @@ from farm_notebook.notebook.segments import split_lines, split_markdown
 from farm_notebook.reply import Reply
 from farm_notebook.sanitize import as_inline_text, safe_html, safe_markdown
 
-__all__ = ["FORMATS", "Bundle", "Format", "fenced_code", "with_remark"]
+__all__ = ["FORMATS", "Bundle", "CodeFormat", "Format", "code_bundle", "fenced_code", "with_remark"]
 
 Bundle: TypeAlias = dict[str, Any]
 
@@ -77,11 +77,7 @@ class CodeFormat(Format):
         return {"text/markdown": _fence(text)}
 
     def final(self, reply: Reply) -> Bundle:
-        code = fenced_code(reply.text)
-        return {
-            "text/markdown": f"{_fence(code, 'python')}\n\n<small>{as_inline_text(reply.footer)}</small>",
-            "text/plain": f"{code}\n\n{reply.footer}",
-        }
+        return code_bundle(fenced_code(reply.text), "python", reply.footer)
 
 
 class JsonFormat(Format):
@@ -136,6 +132,21 @@ def fenced_code(text: str) -> str:
     tokens = MarkdownIt("commonmark").parse(text)
     blocks = [token.content.rstrip("\n") for token in tokens if token.type == "fence"]
     return "\n\n".join(blocks) if blocks else text.strip()
+
+
+def code_bundle(code: str, language: str, footer: str) -> Bundle:
+    """Code as it is shown, with a small line below.
+
+    Args:
+        code: The code.
+        language: As for a fenced block; it is not trusted.
+        footer: Plain text.
+    """
+    word = re.sub(r"[^\w+#-]", "", language)
+    return {
+        "text/markdown": f"{_fence(code, word)}\n\n<small>{as_inline_text(footer)}</small>",
+        "text/plain": f"{code}\n\n{footer}",
+    }
 
 
 def with_remark(data: Bundle, remark: str) -> Bundle:

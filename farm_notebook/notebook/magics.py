@@ -49,6 +49,24 @@ class FarmMagics(CellDefaults, Magics):
 
     @no_var_expand
     @line_cell_magic
+    def farm_code(self, line: str, cell: str | None = None) -> object:
+        """Have a model write code, and put it into the next cell; it is never run.
+
+        ::
+
+            %farm_code the mean of df.price by month, as a bar chart
+
+            %%farm_code -m openai:gpt-4o -c orders --cell -1
+            Join orders to df by customer.
+
+        The model is told of the variables that the prompt mentions, and of those behind ``-c``: types,
+        columns, a few rows, signatures. Below the answer stands what it was told, and what is wrong with the
+        code where it is no valid Python.
+        """
+        return self._ask("farm_code", line, cell)
+
+    @no_var_expand
+    @line_cell_magic
     def farm_compare(self, line: str, cell: str | None = None) -> object:
         """Ask several models the same, and stream their answers side by side into the cell.
 
@@ -94,12 +112,14 @@ class FarmMagics(CellDefaults, Magics):
             usage = %farm usage --by day
         """
         with _one_line_errors((FarmError, OSError, KeyboardInterrupt)):
-            return run_line(self.session, line)
+            value = run_line(self.session, line)
+        return self._run(value) if isinstance(value, Turn) else value
 
     def _ask(self, name: str, line: str, cell: str | None) -> object:
         turn = self._prepare(name, line, cell, owns_cell=False)
-        if turn is None:
-            return None
+        return None if turn is None else self._run(turn)
+
+    def _run(self, turn: Turn) -> object:
         from farm_notebook import loop
 
         with self._outcome(turn):
@@ -108,6 +128,9 @@ class FarmMagics(CellDefaults, Magics):
 
     def _prepare(self, name: str, line: str, cell: str | None, *, owns_cell: bool) -> Turn | None:
         with _one_line_errors():
+            if name == "farm":
+                turn = run_line(self.session, line, owns_cell=owns_cell)
+                return turn if isinstance(turn, Turn) else None
             return CELL_MAGICS[name].prepare(self.session, line, cell, owns_cell=owns_cell)
 
     @contextlib.contextmanager

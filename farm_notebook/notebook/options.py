@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
 from farm_notebook.errors import InvalidRequestError
-from farm_notebook.threads import DEFAULT_THREAD
 from farm_notebook.notebook.jupyter_ai import ModelOrParameters, Parameters
+from farm_notebook.threads import DEFAULT_THREAD
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup as ArgumentGroup
 
-    from farm_notebook.notebook.line import LineParser
+    from farm_notebook.notebook.line import LineParser, NameKind
 
 __all__ = [
+    "CONTEXT_KINDS",
     "FormatName",
     "add_cell_options",
     "add_context_options",
     "add_format_option",
+    "add_help_options",
+    "add_image_option",
     "add_model_option",
     "add_request_options",
     "add_thread_options",
@@ -31,6 +34,7 @@ __all__ = [
 
 _NAMES = r"(?:-c|--context|--image)=\{[^{}]+\}"
 
+CONTEXT_KINDS: Mapping[str, NameKind] = {"context": "variable", "file": "path", "image": "image"}
 FormatName = Literal["markdown", "text", "code", "json", "html", "math"]
 
 
@@ -44,9 +48,8 @@ def check_out(name: str | None) -> None:
         raise InvalidRequestError(f"--out {name!r} is not a name a variable can have.")
 
 
-def add_context_options(parser: LineParser) -> None:
-    """What of the notebook, and which pictures, a request goes with."""
-    group = parser.add_argument_group("what of the notebook is told")
+def add_context_options(group: ArgumentGroup) -> None:
+    """What of the notebook a request goes with."""
     group.add_argument(
         "-c", "--context", action="append", metavar="NAME", help="a variable: its type, columns, a few rows"
     )
@@ -58,20 +61,31 @@ def add_context_options(parser: LineParser) -> None:
     group.add_argument(
         "--context-tokens", type=int, metavar="N", help="how long all of that may be, in tokens"
     )
+
+
+def add_image_option(group: ArgumentGroup) -> None:
+    """Which pictures a request goes with."""
     group.add_argument(
         "--image",
         action="append",
         metavar="NAME_OR_PATH",
         help="a figure, a picture, a file, a URL; repeatable",
     )
-    parser.suggest_names("context", "variable")
-    parser.suggest_names("file", "path")
-    parser.suggest_names("image", "image")
 
 
-def add_thread_options(parser: LineParser) -> None:
+def add_help_options(parser: LineParser) -> None:
+    """What may be said of a question that a subcommand of ``%farm`` asks."""
+    parser.add_argument("-m", "--model", metavar="NAME", help="the model that is asked")
+    parser.add_argument("-t", "--temperature", type=float, metavar="T", help="0 is greedy; above 1 is wild")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest answer, in tokens")
+    add_context_options(parser.add_argument_group("what of the notebook is told besides"))
+    parser.add_argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
+    for name, kind in CONTEXT_KINDS.items():
+        parser.suggest_names(name, kind)
+
+
+def add_thread_options(group: ArgumentGroup) -> None:
     """Which conversation a request goes on with."""
-    group = parser.add_argument_group("conversation memory")
     group.add_argument(
         "--thread",
         default=DEFAULT_THREAD,

@@ -7,12 +7,12 @@ import re
 import sys
 import traceback
 
-__all__ = ["describe_error"]
+__all__ = ["ANSI", "LONGEST_TRACEBACK", "describe_error"]
 
 LONGEST_TRACEBACK = 6_000  # characters
 
 # Compiled where first used, so that importing stays cheap.
-_ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))"
+ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))"
 
 
 def describe_error(error: BaseException | None) -> str:
@@ -28,7 +28,7 @@ def describe_error(error: BaseException | None) -> str:
         return ""
     summary = traceback.TracebackException.from_exception(error)
     _drop_frames_of_ipython(summary)
-    text = re.sub(_ANSI, "", "".join(summary.format())).rstrip("\n")
+    text = re.sub(ANSI, "", "".join(summary.format())).rstrip("\n")
     if len(text) <= LONGEST_TRACEBACK:
         return text
     mark = "...\n"

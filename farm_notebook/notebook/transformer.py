@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from IPython.core.inputtransformer2 import make_tokens_by_line
 
 from farm_notebook.notebook.cells import CELL_MAGICS
+from farm_notebook.notebook.commands import COMMANDS
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -22,7 +23,10 @@ __all__ = ["CellTransformer"]
 
 _NAMES = "|".join(CELL_MAGICS)
 _CELL_MAGIC = re.compile(rf"%%(?P<name>{_NAMES})(?=\s|$)(?P<line>.*)", re.DOTALL)
-_LINE_MAGIC = re.compile(rf"\s*%(?P<name>{_NAMES})(?:[ \t]+(?P<line>.*))?", re.DOTALL)
+_ASKING = "|".join(command.name for command in COMMANDS.values() if command.asks)
+_LINE_MAGIC = re.compile(
+    rf"\s*%(?P<name>{_NAMES}|farm(?=[ \t]+(?:{_ASKING})(?:\s|$)))(?:[ \t]+(?P<line>.*))?", re.DOTALL
+)
 _ANY_LINE = re.compile(
     rf"(?P<start>\s*(?:\w+\s*=\s*)?)%(?P<magic>farm|{_NAMES})(?:[ \t]+(?P<line>.*))?", re.DOTALL
 )

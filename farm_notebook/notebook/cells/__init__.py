@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from farm_notebook.notebook.line import LineParser
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CELL_MAGICS", "CellMagic", "Turn"]
 
 
+@runtime_checkable
 class Turn(Protocol):
     """What one cell asks of models."""
 
@@ -73,5 +74,5 @@ class CellMagic:
         return import_module(f"{__name__}.{self.module}{of}")
 
 
-_ALL = (CellMagic("farm_chat", "chat"), CellMagic("farm_compare", "compare"))
+_ALL = (CellMagic("farm_chat", "chat"), CellMagic("farm_code", "code"), CellMagic("farm_compare", "compare"))
 CELL_MAGICS = {magic.name: magic for magic in _ALL}

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS, our_name
-from farm_notebook.notebook.line import LineParser, NameKind
+from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.options import (
+    CONTEXT_KINDS,
     FormatName,
     add_cell_options,
     add_context_options,
     add_format_option,
+    add_image_option,
     add_model_option,
     add_request_options,
     check_out,
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["ChatOptions", "parse_cell_line", "parse_line", "parser"]
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
-_KINDS: Mapping[str, NameKind] = {"context": "variable", "file": "path", "image": "image"}
 _REPEATABLE = ("stop", "context", "cell", "file", "image")
 
 
@@ -151,12 +152,14 @@ def parser() -> LineParser:
         "--no-history", action="store_true", help="neither send the conversation nor add to it"
     )
     memory.add_argument("--reset", action="store_true", help="forget the conversation first")
-    add_context_options(made.add_argument_group("what of the notebook is told"))
+    told = made.add_argument_group("what of the notebook is told")
+    add_context_options(told)
+    add_image_option(told)
     cell = made.add_argument_group("the cell")
     cell.add_argument("-o", "--out", metavar="NAME", help="bind the Reply to this name")
     add_format_option(cell)
     add_cell_options(cell)
     made.explain_foreign(FOREIGN_OPTIONS)
-    for name, kind in _KINDS.items():
+    for name, kind in CONTEXT_KINDS.items():
         made.suggest_names(name, kind)
     return made

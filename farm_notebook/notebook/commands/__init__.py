@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import Any
 
 from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.cells import CELL_MAGICS
+from farm_notebook.notebook.jupyter_ai import FOREIGN_SUBCOMMANDS
 from farm_notebook.notebook.line import LineParser, split_words, suggestion
 from farm_notebook.notebook.session import Session
 
@@ -28,19 +30,27 @@ class Command:
         name: What the user types, and the module's name.
         help: One line.
         takes_text: Whether its arguments are prose, which may end with a question mark.
+        asks: Whether it asks a model: in place of ``run``, its module has
+            ``prepare(session, arguments, owns_cell=...)``, which gives a ``Turn``.
     """
 
     name: str
     help: str
     takes_text: bool = False
+    asks: bool = False
 
     def parser(self) -> LineParser:
         """What parses its arguments."""
         return _parser(self.name)
 
-    def run(self, session: Session, arguments: argparse.Namespace) -> object:
-        """Do it; the value is the cell's."""
-        value: object = _module(self.name).run(session, arguments)
+    def run(self, session: Session, arguments: argparse.Namespace, *, owns_cell: bool = False) -> object:
+        """Do it; the value is the cell's, or a ``Turn`` that is still to be run."""
+        module = _module(self.name)
+        value: object = (
+            module.prepare(session, arguments, owns_cell=owns_cell)
+            if self.asks
+            else module.run(session, arguments)
+        )
         return value
 
 
@@ -50,6 +60,7 @@ COMMANDS = {
         Command("help", "what there is, or all about one of these"),
         Command("models", "the models there are"),
         Command("model", "the model that answers when none is named: which one, or another one"),
+        Command("alias", "other names for models: list them, set or remove one"),
         Command("route", "who would answer, and why"),
         Command("health", "whether each provider can answer"),
         Command("load", "bring a model into memory"),
@@ -63,21 +74,27 @@ COMMANDS = {
         Command("gpu", "the devices: whose their memory is, load, temperature, power"),
         Command("cache", "kept answers: stats, clear, on, off"),
         Command("history", "what was asked, newest first; show ID, clear", takes_text=True),
+        Command("fix", "the last error explained, and the cell corrected", takes_text=True, asks=True),
+        Command("explain", "a cell, a function or a variable explained", takes_text=True, asks=True),
+        Command("embed", "the texts of a list or a column as vectors"),
+        Command("similar", "which of them are nearest to a question", takes_text=True),
         Command("usage", "calls, tokens and cost, by model or day"),
+        Command("panel", "a panel to look at and click on: chat, models, gpu, health, usage, dashboard"),
         Command("config", "the settings: show, reload, path"),
     )
 }
 
 
-def run_line(session: Session, line: str) -> object:
+def run_line(session: Session, line: str, *, owns_cell: bool = False) -> object:
     """Run what stands behind ``%farm``.
 
     Args:
         session: What the subcommand works with.
         line: The subcommand and its arguments; empty prints the help.
+        owns_cell: Whether the cell has no other output, so that it may be cleared.
 
     Returns:
-        The cell's value; ``None`` where everything was printed.
+        The cell's value; ``None`` where everything was printed; a ``Turn`` where a model is to be asked.
 
     Raises:
         InvalidRequestError: Quoting what is not understood, with the closest valid word.
@@ -92,7 +109,8 @@ def run_line(session: Session, line: str) -> object:
     if asks_for_help or {"-h", "--help"} & set(words):
         print(command.parser().format_help().rstrip())
         return None
-    return command.run(session, command.parser().parse_words([session.fill(word) for word in words[1:]]))
+    arguments = command.parser().parse_words([session.fill(word) for word in words[1:]])
+    return command.run(session, arguments, owns_cell=owns_cell)
 
 
 def find_command(name: str) -> Command:
@@ -102,9 +120,8 @@ def find_command(name: str) -> Command:
         InvalidRequestError: Quoting the name, with the closest valid one.
     """
     if name not in COMMANDS:
-        raise InvalidRequestError(
-            f"{name!r} is no subcommand of %farm. {suggestion(name, COMMANDS)} `%farm` alone tells of each."
-        )
+        hint = FOREIGN_SUBCOMMANDS.get(name) or suggestion(name, COMMANDS)
+        raise InvalidRequestError(f"{name!r} is no subcommand of %farm. {hint} `%farm` alone tells of each.")
     return COMMANDS[name]
 
 
@@ -112,7 +129,8 @@ def overview() -> str:
     """All subcommands, a line each."""
     lines = [f"  {command.name:<10}{command.help}" for command in COMMANDS.values()]
     usage = "%farm SUBCOMMAND [arguments]"
-    return "\n".join([usage, "", *lines, "", "`%farm help SUBCOMMAND` tells all about one."])
+    more = f"`%farm help SUBCOMMAND` tells all about one, and so of {', '.join(CELL_MAGICS)}."
+    return "\n".join([usage, "", *lines, "", more])
 
 
 @cache

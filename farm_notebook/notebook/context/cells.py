@@ -14,6 +14,7 @@ from farm_notebook.notebook.values import as_text
 __all__ = ["NotebookCell", "chosen_cells", "piece_of", "story", "told_cells"]
 
 LONGEST_OUTPUT = 4_000  # characters of what a cell printed
+_PLACE = r" \([^()\n]+, line \d+\)$"  # which a SyntaxError ends with; the file's name is IPython's own
 _RANGE = re.compile(r"(?:In)?\[?(-?\d+)\]?(?:\s*-\s*(?:In)?\[?(-?\d+)\]?)?")
 
 
@@ -122,11 +123,15 @@ def _output(
     shown: Mapping[int, Iterable[Any]],
     errors: Mapping[int, Mapping[str, Any]],
 ) -> str:
+    value = results.get(number)
+    if hasattr(type(value), "_farm_brief_"):  # a model's answer, which is what was shown
+        return as_text(value)
     parts = [text for each in shown.get(number, ()) if (text := _shown(each))]
     if number in results:
-        parts.append(as_text(results[number]))
+        parts.append(as_text(value))
     if (error := errors.get(number)) is not None:
-        parts.append(f"{error.get('ename', '')}: {error.get('evalue', '')}")
+        words = re.sub(_PLACE, "", str(error.get("evalue", "")))
+        parts.append(f"{error.get('ename', '')}: {words}")
     return "\n".join(part.strip("\n") for part in parts)
 
 

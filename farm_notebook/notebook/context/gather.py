@@ -73,8 +73,22 @@ def gather(
         *read_files(wanted.files),
         *read_variables(wanted.names, namespace),
     ]
-    unique = list({(piece.kind, piece.label): piece for piece in reversed(named)}.values())[::-1]
-    return fit(clean(unique, mask), clean(map(piece_of, others), mask), budget_tokens=budget_tokens)
+    return fit(
+        clean(_once(named, others), mask),
+        clean(map(piece_of, others), mask),
+        budget_tokens=budget_tokens,
+    )
+
+
+def _once(named: Sequence[Piece], cells: Sequence[NotebookCell]) -> list[Piece]:
+    """The pieces without those that are told already, such as a function whose cell is told."""
+    unique = {(piece.kind, piece.label): piece for piece in reversed(named)}
+    sources = [*(piece.text for piece in named if piece.kind == "cell"), *(cell.source for cell in cells)]
+    return [
+        piece
+        for piece in reversed(unique.values())
+        if piece.kind != "variable" or not any(piece.text in source for source in sources)
+    ]
 
 
 def budget_of(window_tokens: int | None) -> int:

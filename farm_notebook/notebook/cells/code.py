@@ -1,0 +1,149 @@
+"""``%%farm_code``: have a model write code, and put it into the next cell. It is never run.
+
+The model is told of the variables that the prompt mentions: their types, columns, signatures.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.asked import AskedTurn
+from farm_notebook.notebook.cells.code_options import CodeOptions, parse_line
+from farm_notebook.notebook.code_cell import CodeCell, cell_of
+from farm_notebook.notebook.context.mentioned import names_in_prose
+from farm_notebook.notebook.context.piece import Piece
+from farm_notebook.notebook.context.read import read_context
+from farm_notebook.notebook.context.shell import hidden_names, source_as_python
+from farm_notebook.notebook.context.variables import read_variables
+from farm_notebook.notebook.formats import CodeFormat, code_bundle
+from farm_notebook.notebook.interpolation import Filled, interpolate
+from farm_notebook.notebook.pictures import read_pictures
+from farm_notebook.types import ChatMessage, ChatRequest
+
+if TYPE_CHECKING:
+    from farm_notebook.notebook.context.budget import Context
+    from farm_notebook.notebook.formats import Bundle
+    from farm_notebook.notebook.session import Session
+    from farm_notebook.reply import Reply
+
+__all__ = ["CellFormat", "prepare"]
+
+INSTRUCTION = (
+    "You write Python for a cell of a Jupyter notebook. Answer with the code only, in one fenced code block, "
+    "without words around it. What stands in the context exists already: use its names and columns as they "
+    "are, and do not define them anew."
+)
+
+
+class CellFormat(CodeFormat):
+    """Shown as the cell that is made of it.
+
+    Args:
+        session: The shell's, which knows what IPython makes of a cell.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def final(self, reply: Reply) -> Bundle:
+        cell = self.cell(reply)
+        return code_bundle(cell.source, cell.language, reply.footer)
+
+    def cell(self, reply: Reply) -> CodeCell:
+        """The cell that an answer is made into."""
+        return cell_of(reply.text, lambda source: source_as_python(self._session.shell, source))
+
+
+def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -> AskedTurn | None:
+    """Everything up to the request; ``None`` where nothing is to be sent."""
+    options, rest = parse_line(line, session.fill, session.defaults.of_cells())
+    if cell is not None and rest:
+        raise InvalidRequestError(
+            f"{rest!r} stands behind %%farm_code; what the code is to do goes on the lines below, and a "
+            "variable's name behind -c."
+        )
+    prompt = (rest if cell is None else cell).strip("\n")
+    if options.reset:
+        session.threads.reset(options.thread)
+        if not prompt.strip():
+            print(f"The conversation {options.thread!r} is empty now.")
+            return None
+    filled = Filled(prompt, (), ()) if options.no_interpolate else interpolate(prompt, session.namespace())
+    said = ChatMessage("user", filled.text, read_pictures(options.image, session.namespace()))
+    context = read_context(
+        session,
+        options.wanted,
+        model=options.model,
+        tokens=options.context_tokens,
+        first=_mentioned(session, prompt),
+    )
+    request = _request(session, options, context.before_message(said))
+    if options.dry_run:
+        from farm_notebook.notebook.dry_run import describe_request
+
+        decision = session.farm.route(options.model)
+        print(describe_request(request, filled, decision, options, note=context.note))
+        return None
+    return _turn(session, options, request, said=said, context=context, owns_cell=owns_cell)
+
+
+def _turn(
+    session: Session,
+    options: CodeOptions,
+    request: ChatRequest,
+    *,
+    said: ChatMessage,
+    context: Context,
+    owns_cell: bool,
+) -> AskedTurn:
+    form = CellFormat(session)
+
+    def put(reply: Reply) -> None:
+        if source := form.cell(reply).source:
+            session.shell.set_next_input(source, replace=options.replace)
+
+    return AskedTurn(
+        session,
+        request,
+        form,
+        said=said,
+        context=context,
+        thread=None if options.no_history else options.thread,
+        out=options.out,
+        live=not options.no_stream,
+        owns_cell=owns_cell,
+        then=put,
+        remark=lambda reply: form.cell(reply).remark,
+    )
+
+
+def _request(session: Session, options: CodeOptions, prompt: ChatMessage) -> ChatRequest:
+    history = () if options.no_history else session.history(options.thread)
+    return session.farm.core.request(
+        (*history, prompt),
+        **options.model_parameters,
+        model=options.model,
+        system="\n\n".join(filter(None, (options.system, INSTRUCTION))),
+        temperature=options.temperature,
+        max_tokens=options.max_tokens,
+        seed=options.seed,
+        stop=options.stop,
+        cache=options.cache,
+        sample=options.sample,
+    )
+
+
+def _mentioned(session: Session, prompt: str) -> list[Piece]:
+    """What is told of the variables that a prompt speaks of, and which modules are imported."""
+    namespace, hidden = session.shell.user_ns, hidden_names(session.shell)
+    names = names_in_prose(prompt, namespace, hidden=hidden)
+    own = [name for name in names if not isinstance(namespace[name], ModuleType)]
+    imports = [
+        f"import {value.__name__}" + ("" if name == value.__name__ else f" as {name}")
+        for name, value in namespace.items()
+        if isinstance(value, ModuleType) and name not in hidden and not name.startswith("_")
+    ]
+    told = [Piece("imports", "cell", "\n".join(imports))] if imports else []
+    return [*read_variables(own, namespace), *told]
