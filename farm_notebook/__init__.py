@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     history = _default.history
     list_models = _default.list_models
     route = _default.route
+    similar = _default.similar
     stream = _default.stream
     usage = _default.usage
 
@@ -84,6 +85,7 @@ _CALLS = (
     "history",
     "list_models",
     "route",
+    "similar",
     "stream",
     "usage",
 )
@@ -120,6 +122,7 @@ __all__ = [
     "models",
     "register_provider",
     "route",
+    "similar",
     "stream",
     "types",
     "usage",

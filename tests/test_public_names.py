@@ -44,6 +44,7 @@ PUBLIC = [
     "models",
     "register_provider",
     "route",
+    "similar",
     "stream",
     "types",
     "usage",

@@ -12,8 +12,13 @@ from typing_extensions import Unpack
 
 from farm_notebook import loop
 from farm_notebook.config import AUTO, FarmConfig
+from farm_notebook.farm import caller
 from farm_notebook.farm.core import AsyncFarm
 from farm_notebook.farm.models import Models
+from farm_notebook.farm.similarity import Items, Match
+from farm_notebook.farm.step_events import StepEvent
+from farm_notebook.farm.steps import MAX_STEPS
+from farm_notebook.farm.toolbox import Confirm
 from farm_notebook.reply import Reply
 from farm_notebook.reports import CallReport, Comparison, HistoryReport, UsageReport
 from farm_notebook.request import Options, Prompt
@@ -116,9 +121,49 @@ class Farm:
         """See ``AsyncFarm.events``."""
         return loop.iterate_blocking(self.core.events(request))
 
+    def steps(
+        self,
+        prompt: Prompt,
+        *,
+        max_steps: int = MAX_STEPS,
+        confirm: Confirm | None = None,
+        **options: Unpack[Options],
+    ) -> Generator[StepEvent, None, None]:
+        """See ``AsyncFarm.steps``."""
+        events = self.core.steps(prompt, max_steps=max_steps, confirm=confirm, **options)
+        return caller.iterate_blocking(events)
+
+    def run_tools(
+        self,
+        prompt: Prompt,
+        *,
+        max_steps: int = MAX_STEPS,
+        confirm: Confirm | None = None,
+        **options: Unpack[Options],
+    ) -> Reply:
+        """See ``AsyncFarm.run_tools``; ``async`` functions run on the farm's own loop."""
+        work = self.core.run_tools(prompt, max_steps=max_steps, confirm=confirm, **options)
+        return caller.run_blocking(work)
+
+    def chat_structured(
+        self,
+        prompt: Prompt,
+        *,
+        max_steps: int = MAX_STEPS,
+        confirm: Confirm | None = None,
+        **options: Unpack[Options],
+    ) -> Any:
+        """See ``AsyncFarm.chat_structured``."""
+        work = self.core.chat_structured(prompt, max_steps=max_steps, confirm=confirm, **options)
+        return caller.run_blocking(work)
+
     def embed(self, texts: str | Sequence[str], *, model: str | None = None) -> Embeddings:
         """See ``AsyncFarm.embed``."""
         return loop.run_blocking(self.core.embed(texts, model=model))
+
+    def similar(self, query: str, items: Items, *, k: int = 5, model: str | None = None) -> tuple[Match, ...]:
+        """See ``AsyncFarm.similar``."""
+        return loop.run_blocking(self.core.similar(query, items, k=k, model=model))
 
     def list_models(self) -> list[ModelInfo]:
         """See ``AsyncFarm.list_models``."""

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from farm_notebook.notebook.line import NameKind
 
-__all__ = ["attribute_names", "column_names", "names_of_files", "names_of_values"]
+__all__ = ["attribute_names", "column_names", "is_frame", "names_of_files", "names_of_values"]
 
 _Test: TypeAlias = Callable[[object], bool]
 
@@ -42,7 +42,7 @@ def names_of_values(kind: NameKind, namespace: Mapping[str, object], start: str 
 def column_names(value: object) -> list[str]:
     """The columns of a data frame that are called by texts; none of anything else."""
     return (
-        [name for name in getattr(value, "columns", ()) if isinstance(name, str)] if _is_frame(value) else []
+        [name for name in getattr(value, "columns", ()) if isinstance(name, str)] if is_frame(value) else []
     )
 
 
@@ -111,7 +111,7 @@ def _is_image(value: object) -> bool:
     return not _IMAGES.isdisjoint(_classes(value))
 
 
-def _is_frame(value: object) -> bool:
+def is_frame(value: object) -> bool:
     return not _FRAMES.isdisjoint(_classes(value))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from farm_notebook.types.messages import ToolCall
 from farm_notebook.types.models import ModelRef
@@ -178,9 +178,9 @@ Event: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Embeddings:
-    """One vector a text, in the order asked.
+    """One vector a text, in the order asked. ``numpy.asarray`` makes a matrix of them, a row each.
 
     Args:
         vectors: ``len(texts)`` rows of the model's embedding width, each of unit L2 norm.
@@ -191,3 +191,17 @@ class Embeddings:
     vectors: tuple[tuple[float, ...], ...]
     ref: ModelRef
     usage: Usage = Usage()
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __repr__(self) -> str:
+        """How many of which width: the numbers would fill pages."""
+        width = len(self.vectors[0]) if self.vectors else 0
+        return f"<Embeddings: {len(self):,} x {width:,}, by {self.ref}>"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """For numpy, which is only imported by whoever has it."""
+        import numpy
+
+        return numpy.array(self.vectors, dtype=dtype)

@@ -1,0 +1,144 @@
+"""``%farm alias``: other names for models, with what they say of a request; for this session."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.line import LineParser, suggestion
+from farm_notebook.notebook.session import Session
+from farm_notebook.notebook.tables import Table
+
+if TYPE_CHECKING:
+    from farm_notebook.config import AliasConfig
+    from farm_notebook.router import RouteDecision
+
+__all__ = ["add_arguments", "run"]
+
+OF_REQUESTS = ("system", "temperature", "max_tokens", "seed")
+
+
+def add_arguments(parser: LineParser) -> None:
+    parser.add_argument(
+        "name_of_model", nargs="?", metavar="NAME", help="an alias; without it, list all of them"
+    )
+    parser.suggest_names("name_of_model", "model")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="what it is to stand for, in this session")
+    parser.add_argument("--remove", action="store_true", help="take a name of this session away again")
+    parser.add_argument("-s", "--system", metavar="TEXT", help="its system message")
+    parser.add_argument("-t", "--temperature", type=float, metavar="T", help="its temperature")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="its longest answer, in tokens")
+    parser.add_argument("--seed", type=int, metavar="N", help="its seed")
+
+
+def run(
+    session: Session, arguments: argparse.Namespace
+) -> Table[tuple[str, AliasConfig]] | RouteDecision | None:
+    """List them, tell of one, set one or take one away."""
+    name, model = arguments.name_of_model, arguments.model
+    if name is None:
+        return _table(session)
+    if arguments.remove:
+        _remove(session, name)
+        return None
+    given = {each: value for each in OF_REQUESTS if (value := getattr(arguments, each)) is not None}
+    if model is None:
+        if given:
+            raise InvalidRequestError(
+                f"What does {name!r} stand for? Name a model too: `%farm alias {name} MODEL`."
+            )
+        _known(session, name)
+        return session.farm.route(name)
+    _set(session, name, model, given)
+    return None
+
+
+def _set(session: Session, name: str, model: str, given: dict[str, Any]) -> None:
+    """Have a name stand for a model; where it would lead nowhere, nothing is changed."""
+    from farm_notebook.config import load_config
+    from farm_notebook.config.toml import as_key, as_toml
+    from farm_notebook.notebook.jupyter_ai import our_name
+    from farm_notebook.router import look_up
+
+    farm, model = session.farm, our_name(model)
+    settings = _settings(session)
+    ours = settings.get("aliases", {})
+    is_in_a_file = name in farm.config.aliases and name not in ours
+    meant = {"model": model, "parameters": given} if given else {"model": model}
+    aliases = {**ours, name: {**_plain_alias(), **meant} if is_in_a_file else meant}
+    ref = look_up(name, load_config({**settings, "aliases": aliases})).ref
+    settings["aliases"] = aliases  # in the place of what it held: reload would merge both
+    farm.reload()
+    leads = "" if str(ref) == model else f", which leads to {ref}"
+    written = f"{as_key((name,))} = {as_toml(meant if given else model)}"
+    print(f"{name} stands for {model}{leads}, in this session.")
+    print(f"For every session, in farm.toml below [aliases]: {written}")
+    session.tell_doubt(name)
+
+
+def _settings(session: Session) -> dict[str, Any]:
+    """What was set in this session, to be changed in its place."""
+    settings = session.farm.core.settings
+    return {} if settings is None else settings  # a farm that was made whole refuses to be reloaded
+
+
+def _plain_alias() -> dict[str, Any]:
+    """All that an alias can say besides its model, so that nothing stays of what a file says."""
+    from farm_notebook.config import AliasConfig, ParametersConfig
+
+    plain = AliasConfig(model="-").model_dump(exclude={"model", "deployments"})
+    return plain | {"parameters": dict.fromkeys(ParametersConfig.model_fields)}
+
+
+def _remove(session: Session, name: str) -> None:
+    farm = session.farm
+    ours = _settings(session).get("aliases", {})
+    if name not in ours:
+        _known(session, name)
+        raise InvalidRequestError(f"{name!r} is not of this session. It is set by {_origin(session, name)}.")
+    del ours[name]
+    farm.reload()
+    again = (
+        f"stands for {_target(farm.config.aliases[name])} again" if name in farm.config.aliases else "is gone"
+    )
+    print(f"{name} {again}.")
+
+
+def _known(session: Session, name: str) -> None:
+    aliases = session.farm.config.aliases
+    if name not in aliases:
+        hint = suggestion(name, aliases) if aliases else "There is none yet."
+        raise InvalidRequestError(f"{name!r} is no alias. {hint} `%farm alias {name} MODEL` makes it one.")
+
+
+def _table(session: Session) -> Table[tuple[str, AliasConfig]]:
+    aliases = session.farm.config.aliases
+    rows = ((name, _target(alias), _said(alias), _origin(session, name)) for name, alias in aliases.items())
+    none = "There is no alias. `%farm alias NAME MODEL` makes one for this session."
+    return Table(
+        ("alias", "stands for", "says", "set by"),
+        tuple(rows),
+        tuple(aliases.items()),
+        "" if aliases else none,
+    )
+
+
+def _target(alias: AliasConfig) -> str:
+    return alias.model or ", ".join(place.model for place in alias.deployments)
+
+
+def _said(alias: AliasConfig) -> str:
+    given = alias.parameters.model_dump(exclude_none=True)
+    return ", ".join(f"{name} {value}" for name, value in given.items())
+
+
+def _origin(session: Session, name: str) -> str:
+    """Who set an alias: this session, or a file."""
+    from farm_notebook.config.load import load_with_sources
+
+    layers = load_with_sources(session.farm.core.settings)[1].layers
+    setter = next((layer for layer in layers if layer.sets(("aliases", name))), None)
+    if setter is None or setter.source == "arguments":
+        return "this session"
+    return setter.place(("aliases", name))

@@ -1,0 +1,68 @@
+"""Texts as vectors, a batch at a time: so that it can be told how far it is, and what is done stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from farm_notebook.errors import FarmError
+from farm_notebook.notebook.session import Session
+from farm_notebook.notebook.status import StatusLine
+from farm_notebook.types import Embeddings, Usage
+
+__all__ = ["embed_texts"]
+
+BATCH = 64  # texts
+HINT = (
+    "`-m NAME` names a model that embeds, as in ollama:nomic-embed-text or openai:text-embedding-3-small; "
+    "`%config FarmMagics.embedding_model` does so for all cells."
+)
+
+
+def embed_texts(session: Session, texts: Sequence[str], *, model: str | None, line: StatusLine) -> Embeddings:
+    """One unit vector a text; equal ones are asked for once.
+
+    Args:
+        session: Of the shell; its farm keeps the vectors.
+        texts: At least one.
+        model: Its name; ``None`` is the default for embeddings, else the one that answers.
+        line: Tells how far it is.
+
+    Raises:
+        FarmError: The model does not embed, or failed.
+        KeyboardInterrupt: Saying what is kept.
+    """
+    named = model or session.defaults.embedding_model.strip() or None
+    wanted = list(dict.fromkeys(texts))
+    found: dict[str, tuple[float, ...]] = {}
+    counts: list[int | None] = []
+    for batch in _batches(wanted):
+        line.show(f"Embedding … {len(found):,} of {len(wanted):,} texts")
+        try:
+            made = session.farm.embed(batch, model=named)
+        except KeyboardInterrupt:
+            line.discard()
+            raise KeyboardInterrupt(_stopped(len(found), session)) from None
+        except FarmError as error:
+            line.discard()
+            if named is None:
+                error.args = (f"{error} {HINT}",)
+            raise
+        found |= zip(batch, made.vectors, strict=True)
+        counts.append(made.usage.input_tokens)
+        named = str(made.ref)  # what was picked for the first goes on with the rest
+    usage = Usage(None if None in counts else sum(count or 0 for count in counts))
+    return Embeddings(tuple(found[text] for text in texts), made.ref, usage)
+
+
+def _batches(texts: Sequence[str]) -> list[Sequence[str]]:
+    return [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+
+
+def _stopped(done: int, session: Session) -> str:
+    if not done:
+        return "You stopped it."
+    is_kept = session.farm.config.cache.enabled
+    rest = (
+        "the vectors of these are kept, and the same line goes on from there" if is_kept else "none is kept"
+    )
+    return f"You stopped it after {done:,} texts; {rest}."
