@@ -98,11 +98,12 @@ class Part(ABC):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Work in the background, which ends with the part at the latest; its error is told to the views."""
+        if self._is_closed:
+            work.close()
+            work = _nothing_more()
         task = asyncio.get_running_loop().create_task(self._guarded(work), name=f"farm-panel-{self.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if self._is_closed:
-            task.cancel()
         return task
 
     def while_shown(self, period_s: float, look: Callable[[], Awaitable[object]]) -> None:
@@ -186,6 +187,10 @@ class Part(ABC):
             await work
         except Exception as error:  # noqa: BLE001 - nobody awaits it; the views are told
             self.emit("problem", **asdict(await self.problem(error)))
+
+
+async def _nothing_more() -> None:
+    """The work of a part that is closed."""
 
 
 def _nothing() -> None:

@@ -1,0 +1,1 @@
+"""Tests of the panels' side in the kernel."""
