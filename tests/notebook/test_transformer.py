@@ -212,3 +212,22 @@ def test_the_end_of_the_cell_that_loaded_the_extension_does_not_count() -> None:
 def test_transforming_twice_changes_nothing_more() -> None:
     code = transform("%%farm_chat -t 0\nHi %farm_chat?\n")
     assert transform(code) == code
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_awaited"),
+    [
+        ("%farm fix", True),
+        ("%farm fix but why?", True),
+        ("%farm  explain In[3]\n", True),
+        ("%farm_code plot df?", True),
+        ("%%farm_code -c df\nplot df", True),
+        ("%farm fix?", False),
+        ("%farm fixed", False),
+        ("%farm models", False),
+        ("told = %farm explain x", False),
+        ("if True:\n    %farm fix\n", False),
+    ],
+)
+def test_a_subcommand_that_asks_a_model_is_awaited_too(cell: str, is_awaited: bool) -> None:
+    assert transform(cell).startswith("await ") is is_awaited
