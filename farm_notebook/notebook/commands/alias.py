@@ -12,6 +12,7 @@ from farm_notebook.notebook.tables import Table
 
 if TYPE_CHECKING:
     from farm_notebook.config import AliasConfig
+    from farm_notebook.config.layers import Layer
     from farm_notebook.router import RouteDecision
 
 __all__ = ["add_arguments", "run"]
@@ -64,9 +65,9 @@ def _set(session: Session, name: str, model: str, given: dict[str, Any]) -> None
     farm, model = session.farm, our_name(model)
     settings = _settings(session)
     ours = settings.get("aliases", {})
-    is_in_a_file = name in farm.config.aliases and name not in ours
-    meant = {"model": model, "parameters": given} if given else {"model": model}
-    aliases = {**ours, name: {**_plain_alias(), **meant} if is_in_a_file else meant}
+    meant: dict[str, Any] = {"model": model, "parameters": given} if given else {"model": model}
+    is_set_elsewhere = any(layer.source != "arguments" for layer in _setters(session, name))
+    aliases = {**ours, name: _instead(model, given) if is_set_elsewhere else meant}
     ref = look_up(name, load_config({**settings, "aliases": aliases})).ref
     settings["aliases"] = aliases  # in the place of what it held: reload would merge both
     farm.reload()
@@ -83,12 +84,12 @@ def _settings(session: Session) -> dict[str, Any]:
     return {} if settings is None else settings  # a farm that was made whole refuses to be reloaded
 
 
-def _plain_alias() -> dict[str, Any]:
-    """All that an alias can say besides its model, so that nothing stays of what a file says."""
+def _instead(model: str, given: dict[str, Any]) -> dict[str, Any]:
+    """An alias that says everything that one can say, so that nothing stays of what a file says."""
     from farm_notebook.config import AliasConfig, ParametersConfig
 
-    plain = AliasConfig(model="-").model_dump(exclude={"model", "deployments"})
-    return plain | {"parameters": dict.fromkeys(ParametersConfig.model_fields)}
+    plain = AliasConfig(model=model).model_dump(exclude={"deployments"})
+    return plain | {"parameters": dict.fromkeys(ParametersConfig.model_fields) | given}
 
 
 def _remove(session: Session, name: str) -> None:
@@ -135,10 +136,13 @@ def _said(alias: AliasConfig) -> str:
 
 def _origin(session: Session, name: str) -> str:
     """Who set an alias: this session, or a file."""
+    setters = _setters(session, name)
+    return setters[0].place(("aliases", name)) if setters[0].source != "arguments" else "this session"
+
+
+def _setters(session: Session, name: str) -> list[Layer]:
+    """What sets an alias, the strongest first."""
     from farm_notebook.config.load import load_with_sources
 
     layers = load_with_sources(session.farm.core.settings)[1].layers
-    setter = next((layer for layer in layers if layer.sets(("aliases", name))), None)
-    if setter is None or setter.source == "arguments":
-        return "this session"
-    return setter.place(("aliases", name))
+    return [layer for layer in layers if layer.sets(("aliases", name))]
