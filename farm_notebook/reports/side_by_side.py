@@ -13,7 +13,7 @@ from farm_notebook.sanitize import as_inline_text, closed, printable, safe_markd
 
 __all__ = ["Part", "side_by_side"]
 
-NARROWEST = "22em"  # a column of a few words a line is worse than one below another
+NARROWEST = "16em"  # a column of a few words a line is worse than one below another
 
 _GRID = f"display:grid;grid-template-columns:repeat(auto-fit,minmax({NARROWEST},1fr));gap:0.5em 1.5em"
 _COLUMN = "min-width:0;overflow-x:auto;border-top:2px solid rgba(128,128,128,0.4);padding-top:0.25em"
