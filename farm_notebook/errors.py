@@ -9,7 +9,10 @@
     ├── FetchError (OSError)                  a model file could not be brought here whole
     ├── LoadError (RuntimeError)              a model file is here but does not load
     ├── InterruptedReply                      the user stopped the answer
+    ├── InvalidAnswerError (ValueError)       the answer does not fit the schema that was asked for
     ├── BudgetExceededError (RuntimeError)    the request would cost more than the user wants to spend
+    ├── CassetteError (ValueError)            a file of recorded calls that is missing or cannot be used
+    │   └── NotRecordedError (LookupError)    replaying, a call that was not recorded
     └── ProviderError (RuntimeError)          what a provider answered instead of an answer
         ├── AuthenticationError (PermissionError)
         ├── RateLimitedError
@@ -42,6 +45,7 @@ __all__ = [
     "BackendCrashedError",
     "BreakerOpenError",
     "BudgetExceededError",
+    "CassetteError",
     "ConfigError",
     "ContentRefusedError",
     "ContextLengthError",
@@ -49,6 +53,7 @@ __all__ = [
     "FetchError",
     "IncompleteStreamError",
     "InterruptedReply",
+    "InvalidAnswerError",
     "InvalidRequestError",
     "LimitReachedError",
     "LoadError",
@@ -56,6 +61,7 @@ __all__ = [
     "ModelNotFoundError",
     "ModelUnloadedError",
     "NoTargetAnsweredError",
+    "NotRecordedError",
     "OutOfMemoryError",
     "ProviderConnectionError",
     "ProviderError",
@@ -106,6 +112,23 @@ class InterruptedReply(FarmError):
     """The user stopped the answer; what had arrived is kept in the ``Reply``."""
 
 
+class InvalidAnswerError(FarmError, ValueError):
+    """The answer does not fit the schema that was asked for, nor does the one that was to correct it.
+
+    Args:
+        message: One sentence for the user, which quotes what does not fit.
+        text: The answer.
+    """
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is copied and pickled: without the text it cannot be made."""
+        return partial(type(self), text=self.text), self.args, self.__dict__
+
+
 class BudgetExceededError(FarmError, RuntimeError):
     """The request may cost more than what is left of a budget; nothing was sent.
 
@@ -121,6 +144,14 @@ class BudgetExceededError(FarmError, RuntimeError):
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is copied and pickled: without the budget it cannot be made."""
         return partial(type(self), budget=self.budget), self.args, self.__dict__
+
+
+class CassetteError(FarmError, ValueError):
+    """A file of recorded calls is missing, damaged, or cannot be written."""
+
+
+class NotRecordedError(CassetteError, LookupError):
+    """While recorded calls are replayed, a call was made that is not among them; nobody was asked."""
 
 
 class ProviderError(FarmError, RuntimeError):

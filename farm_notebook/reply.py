@@ -23,12 +23,15 @@ from farm_notebook.types import (
     TextDelta,
     Timings,
     ToolCall,
+    ToolResult,
     Usage,
 )
 
-__all__ = ["Reply", "ReplyBuilder"]
+__all__ = ["Reply", "ReplyBuilder", "Step"]
 
 T = TypeVar("T")
+
+LONGEST_TOLD = 1_000  # characters of a call's arguments or result in the provenance
 
 _OPEN = "auto"  # in a reference, what is still to be chosen
 
@@ -52,6 +55,8 @@ class Reply:
         fingerprint: SHA-256 of the request and the model's digest.
         digest: The model's file digest or revision, where known.
         parameters: The sampling parameters that were set.
+        steps: What came before the answer, where it took several requests; usage, cost and seconds are then
+            those of all of them.
     """
 
     text: str
@@ -68,6 +73,7 @@ class Reply:
     fingerprint: str = ""
     digest: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -106,6 +112,7 @@ class Reply:
         """One line of what is known: model, calls, tokens, cost, time to first token, speed, how it ended."""
         facts = [str(self.ref)] if _OPEN not in (self.ref.provider, self.ref.model) else []
         facts += [f"instead of {each.source} ({each.problem})" for each in self.rerouted]
+        facts += [step.summary for step in self.steps]
         if self.tool_calls:
             facts.append(f"calls {', '.join(call.name for call in self.tool_calls)}")
         if self.usage.output_tokens is not None:
@@ -135,7 +142,7 @@ class Reply:
         """Where the answer came from, as plain JSON values, for an output's metadata."""
         usage = {name: getattr(self.usage, name) for name in Usage.__slots__}
         timings = {name: getattr(self.timings, name) for name in Timings.__slots__}
-        return {
+        told = {
             "model": str(self.ref),
             "digest": self.digest,
             "parameters": dict(self.parameters),
@@ -151,6 +158,7 @@ class Reply:
             "rerouted": [{"model": str(each.source), "problem": each.problem} for each in self.rerouted],
             "fingerprint": self.fingerprint,
         }
+        return told | ({"steps": [step.provenance() for step in self.steps]} if self.steps else {})
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -169,6 +177,42 @@ class Reply:
             "text/plain": printable(f"{self.text}\n\n{self.footer}"),
         }
         return data, {"farm": self.provenance()}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of several requests that led to an answer, and what was done about its reply.
+
+    Args:
+        reply: What the model said.
+        results: Of the calls that it asked for.
+        problem: Why its answer was not accepted; empty where it asked for calls.
+    """
+
+    reply: Reply
+    results: tuple[ToolResult, ...] = ()
+    problem: str = ""
+
+    @property
+    def summary(self) -> str:
+        """A few words for the user."""
+        if self.problem:
+            return "corrected"
+        return f"called {', '.join(result.call.name for result in self.results)}"
+
+    def provenance(self) -> dict[str, Any]:
+        """The same as plain JSON values, long texts cut."""
+        calls = [
+            {
+                "name": result.call.name,
+                "arguments": _cut(result.call.arguments),
+                "result": _cut(result.text),
+                "is_error": result.is_error,
+                "took_s": round(result.took_s, 4),
+            }
+            for result in self.results
+        ]
+        return {"calls": calls, "problem": _cut(self.problem)}
 
 
 class ReplyBuilder:
@@ -269,6 +313,10 @@ class ReplyBuilder:
     def _sample(self) -> dict[str, int]:
         """Which of several answers this is; no parameter that was sent, but needed to have it again."""
         return {} if self.request.sample is None else {"sample": self.request.sample}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_TOLD else f"{text[:LONGEST_TOLD]}…"
 
 
 def _decimals(cost: float) -> int:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from numbers import Integral, Real
-from typing import Any, Protocol, TypeAlias, TypedDict, cast, get_args, get_origin, runtime_checkable
-
-from pydantic import TypeAdapter
-from pydantic.errors import PydanticUserError
+from typing import Any, TypeAlias, TypedDict, cast, get_args
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.images import ImageSource, as_image
 from farm_notebook.router import look_up
+from farm_notebook.schemas import SchemaSource, as_plain, as_schema
 from farm_notebook.tools import ToolSource, as_tool
 from farm_notebook.types import (
     CacheUse,
@@ -30,13 +27,6 @@ from farm_notebook.types import (
 )
 
 __all__ = ["Options", "Prompt", "build_request"]
-
-
-@runtime_checkable
-class SchemaSource(Protocol):
-    """A pydantic model class, or whatever else can tell its JSON schema."""
-
-    def model_json_schema(self) -> dict[str, Any]: ...
 
 
 Prompt: TypeAlias = str | Sequence[ChatMessage | Mapping[str, Any]]
@@ -60,7 +50,7 @@ class Options(TypedDict, total=False):
     max_tokens: int | None
     seed: int | None
     stop: str | Sequence[str] | None
-    schema: Mapping[str, Any] | SchemaSource | type[Any] | None
+    schema: SchemaSource | None
     images: ImageSource | Sequence[ImageSource] | None
     tools: ToolSource | Sequence[ToolSource] | None
     tool_choice: str | None
@@ -108,7 +98,7 @@ def build_request(
         max_tokens=_integer(options, "max_tokens", minimum=1),
         seed=_integer(options, "seed", minimum=0),
         stop=_stop(options.get("stop")),
-        schema=_schema(options.get("schema")),
+        schema=None if (schema := options.get("schema")) is None else as_schema(schema),
         tools=tools,
         tool_choice=_tool_choice(options.get("tool_choice"), tools),
         reasoning=_reasoning(options.get("reasoning")),
@@ -278,22 +268,7 @@ def _extra(extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
         return {}
     if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
         raise InvalidRequestError(f"extra={extra!r} is not valid. Valid: a mapping of parameters by name.")
-    return _plain(extra, "extra")
-
-
-def _plain(values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """JSON values as they will be sent, which nobody else can change."""
-    try:
-        copy: dict[str, Any] = json.loads(json.dumps(values, default=_as_dict, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"{what}={values!r} cannot be sent as JSON: {error}.") from None
-    return copy
-
-
-def _as_dict(value: object) -> dict[Any, Any]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+    return as_plain(extra, "extra")
 
 
 def _number(
@@ -338,22 +313,3 @@ def _stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
         if not isinstance(mark, str) or not mark:
             raise InvalidRequestError(f"stop={mark!r} is not a stop string; it must be text, not empty.")
     return marks
-
-
-def _schema(schema: Mapping[str, Any] | SchemaSource | type[Any] | None) -> Mapping[str, Any] | None:
-    if schema is None:
-        return None
-    try:
-        if isinstance(schema, SchemaSource):
-            return schema.model_json_schema()
-        if isinstance(schema, type) or get_origin(schema) is not None:
-            return TypeAdapter[Any](schema).json_schema()  # type: ignore[arg-type]  # a type, or list[type]
-    except PydanticUserError as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise InvalidRequestError(f"{schema!r} cannot be told as a JSON schema: {reason}.") from None
-    if isinstance(schema, Mapping):
-        return _plain(schema, "schema")
-    raise InvalidRequestError(
-        f"{schema!r} is not a schema. Valid: a JSON schema (dict), a pydantic model class, or another "
-        "annotated type."
-    )

@@ -21,7 +21,7 @@ ROOT = Path(farm_notebook.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "sanitize"),
-    ("config", "images", "recording", "reply", "tools"),
+    ("config", "images", "recording", "reply", "schemas", "tools"),
     ("devices", "holders", "weights"),
     ("lifecycle",),
     ("providers", "stores", "pipeline", "prices"),

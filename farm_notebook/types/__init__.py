@@ -25,7 +25,7 @@ from farm_notebook.types.events import (
     Timings,
     Usage,
 )
-from farm_notebook.types.messages import ChatMessage, Image, ImageType, Role, Tool, ToolCall
+from farm_notebook.types.messages import ChatMessage, Image, ImageType, Role, Tool, ToolCall, ToolResult
 from farm_notebook.types.models import (
     Capability,
     LoadOptions,
@@ -92,5 +92,6 @@ __all__ = [
     "Timings",
     "Tool",
     "ToolCall",
+    "ToolResult",
     "Usage",
 ]

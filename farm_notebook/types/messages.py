@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["ChatMessage", "Image", "ImageType", "Role", "Tool", "ToolCall"]
+__all__ = ["ChatMessage", "Image", "ImageType", "Role", "Tool", "ToolCall", "ToolResult"]
 
 Role = Literal["system", "user", "assistant", "tool"]
 ImageType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
@@ -100,3 +100,25 @@ class ChatMessage:
     images: tuple[Image, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What came of a call.
+
+    Args:
+        call: What the model asked for.
+        text: What it is told: the function's result, or what was wrong.
+        is_error: Whether there is no result.
+        took_s: Wall-clock seconds that the function ran; 0 where it was not called.
+    """
+
+    call: ToolCall
+    text: str
+    is_error: bool = False
+    took_s: float = 0.0
+
+    @property
+    def message(self) -> ChatMessage:
+        """The result as a turn of the conversation."""
+        return ChatMessage("tool", self.text, tool_call_id=self.call.id)
