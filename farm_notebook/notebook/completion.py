@@ -89,9 +89,14 @@ class Completer:
         return self._of_parser(COMMANDS[before[0]].parser(), before[1:], start)
 
     def _of_magic(self, parser: LineParser, before: Sequence[str], start: str, *, is_cell: bool) -> list[str]:
-        if _positional_words(parser, before) or not (is_cell or start.startswith("-") or before):
+        words = _positional_words(parser, before)
+        if not is_cell and (words or not (start.startswith("-") or before)):
             return []  # the prompt has begun, or may begin here
-        return self._of_parser(parser, before, start, offers_options=is_cell)
+        found = self._of_parser(parser, before, start, offers_options=is_cell)
+        takes_value = before and (option := parser.options().get(before[-1])) and option.nargs != 0
+        if is_cell and parser.takes_model_alone and start and not (words or takes_value or start[0] == "-"):
+            return self._known.matching(start)
+        return found
 
     def _of_parser(
         self, parser: LineParser, before: Sequence[str], start: str, *, offers_options: bool = False
@@ -119,7 +124,8 @@ class Completer:
             case None:
                 return words
             case "model":
-                return [*words, *self._known.matching(start)]
+                before_it, comma, name = start.rpartition(",")  # A,B names two, where several may be named
+                return [*words, *(f"{before_it}{comma}{each}" for each in self._known.matching(name))]
             case "device":
                 return [*words, *_starting(_devices(), start)]
             case "thread":

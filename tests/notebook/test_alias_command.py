@@ -19,7 +19,6 @@ from farm_notebook.notebook.commands import COMMANDS
 from farm_notebook.notebook.commands.panel import PANELS
 from farm_notebook.notebook.jupyter_ai import FOREIGN_SUBCOMMANDS
 
-
 pytestmark = pytest.mark.slow  # a shell each
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd  # type: ignore[import-untyped]
@@ -36,6 +37,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> KnownModels:
     return made
 
 
+FILES = ["notes.md"]
 NAMESPACE = {"city": "Paris", "names": ["a"], "_hidden": 1, "df": pd.DataFrame({"text": ["a"], "stars": [1]})}
 
 
@@ -93,10 +95,23 @@ def completed(known: KnownModels, cell: str) -> list[str]:
         ("%%farm_chat -m ollama:q", ["ollama:qwen3"]),
         ("%farm_chat -m fa", ["fast"]),
         ("%farm_chat --model=fa", ["--model=fast"]),
-        ("%%farm_chat -t 0 --mo", ["--model"]),
+        ("%%farm_chat -t 0 --mo", ["--model", "--model-parameters"]),
         ("%%farm_chat -f m", ["markdown", "math"]),
         ("%%farm_chat -f m|\nHi", ["markdown", "math"]),
         ("%farm_chat -m fast --dr", ["--dry-run"]),
+        ("%%farm_chat fa|\nHi", ["fast"]),
+        ("%%farm_chat -f code fa|\nHi", ["fast"]),
+        ("%%farm_chat fast -f m|\nHi", ["markdown", "math"]),
+        ("%%farm_chat fast --dr|\nHi", ["--dry-run"]),
+        ("%%farm_chat fast fa|\nHi", []),
+        ("%%farm_chat -f fa|\nHi", []),
+        ("%%farm_compare -m fast -m ollama:q|\nHi", ["ollama:qwen3"]),
+        ("%%farm_compare -m fast,ollama:q|\nHi", ["fast,ollama:qwen3"]),
+        ("%%farm_code -m fa|\nHi", ["fast"]),
+        ("%farm panel g", ["gpu"]),
+        ("%farm alias fa", ["fast"]),
+        ("%farm alias fast ollama:q", ["ollama:qwen3"]),
+        ("%farm help farm_ch", ["farm_chat"]),
     ],
 )
 def test_what_may_follow_is_completed(known: KnownModels, cell: str, expected: list[str]) -> None:
@@ -115,11 +130,29 @@ def test_what_may_follow_is_completed(known: KnownModels, cell: str, expected: l
         ("%farm history {ci", ["city"]),
         ("%%farm_chat --out |\nHi", ["city", "df", "names"]),
         ("%%farm_chat --out n|\nHi", ["names"]),
+        ("%%farm_chat -c d|\nHi", ["df"]),
+        ("%%farm_code --context n|\nHi", ["names"]),
+        ("%farm fix -c d", ["df"]),
+        ("%farm embed ", ["df", "names", *FILES]),
+        ("%farm embed d", ["df"]),
+        ("%farm embed names --out n", ["names"]),
+        ("%farm embed df --column s", ["stars"]),
+        ("%farm similar 'what?' --in d", ["df"]),
+        ("%farm similar what --in=d", ["--in=df"]),
+        ("%farm similar what --in df --column ", ["text", "stars"]),
+        ("%farm similar what --in=df --column=t", ["--column=text"]),
+        ("%farm similar --column t", []),
+        ("%farm similar what --in names --column t", []),
+        ("%%farm_chat --file no|\nHi", ["notes.md"]),
+        ("%%farm_chat --image |\nHi", ["cat.png"]),
     ],
 )
-def test_variables_are_completed_in_fields_and_where_a_name_is_wanted(
-    known: KnownModels, cell: str, expected: list[str]
+def test_variables_and_files_are_completed_where_they_are_wanted(
+    known: KnownModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, expected: list[str]
 ) -> None:
+    for name in ("cat.png", *FILES):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
     assert completed(known, cell) == expected
 
 

@@ -160,6 +160,7 @@ def parser() -> LineParser:
     add_format_option(cell)
     add_cell_options(cell)
     made.explain_foreign(FOREIGN_OPTIONS)
+    made.takes_model_alone = True
     for name, kind in CONTEXT_KINDS.items():
         made.suggest_names(name, kind)
     return made
