@@ -41,6 +41,7 @@ class _Extension:
         shell.events.register("post_run_cell", self._magics.shown.clear)
         shell.Completer.custom_matchers.append(self._completer.match)
         self._groups.install()
+        self._magics.session.printed.install()
         if not hasattr(shell, "kernel"):
             shell.display_formatter.formatters["text/plain"].for_type_by_name(*_REPLY, _show_reply)
 
@@ -60,6 +61,7 @@ class _Extension:
         self._magics.shown.clear()
         shell.Completer.custom_matchers.remove(self._completer.match)
         self._groups.remove()
+        self._magics.session.printed.remove()
         formatter = shell.display_formatter.formatters["text/plain"]
         formatter.deferred_printers.pop(_REPLY, None)
         for cls in [cls for cls in formatter.type_printers if (cls.__module__, cls.__name__) == _REPLY]:

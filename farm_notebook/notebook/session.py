@@ -11,7 +11,8 @@ from farm_notebook.notebook.defaults import CellDefaults
 from farm_notebook.notebook.interpolation import interpolate
 from farm_notebook.notebook.known import KnownModels
 from farm_notebook.notebook.news import News
-from farm_notebook.notebook.tracebacks import describe_error
+from farm_notebook.notebook.printed import PrintedTexts
+from farm_notebook.notebook.tracebacks import Errors, describe_error
 from farm_notebook.threads import default_threads
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Session:
         self.defaults = defaults or CellDefaults()
         self.known = known or KnownModels()
         self.news = news or News()
+        self.printed = PrintedTexts(shell)
         self.threads = default_threads()
 
     @property
@@ -65,8 +67,9 @@ class Session:
             "In": history.input_hist_raw if history else [],
             "Out": self.shell.user_ns.get("_oh", {}),
         }
-        if (error := getattr(sys, "last_value", None)) is not None:
-            special["Err"] = describe_error(error)
+        told = getattr(history, "exceptions", {})  # IPython 9.1 and newer
+        if (error := getattr(sys, "last_value", None)) is not None or told:
+            special["Err"] = Errors(describe_error(error), told)
         return ChainMap(special, self.shell.user_ns)
 
     def fill(self, text: str) -> str:

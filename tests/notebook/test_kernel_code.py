@@ -172,3 +172,34 @@ def test_a_real_model_answers_each_of_them(kernel: Kernel, embedded_model: str, 
     (answer,) = cell.answers
     assert answer["metadata"]["farm"]["usage"]["output_tokens"] >= 1
     assert "of 4,096 tokens" in answer["data"]["text/markdown"]
+
+
+def test_what_a_cell_printed_and_displayed_is_told(kernel: Kernel) -> None:
+    done = kernel.run(
+        "import sys\nprint('to all')\nprint('to some', file=sys.stderr)\ndisplay([1, 2])\n6 * 7"
+    )
+    other = kernel.run("print('elsewhere')")
+    kernel.run(f"%farm explain {done.count}")
+    output = re.search(r"<output>\n(.*?)\n</output>", prompt(kernel), re.DOTALL)
+    assert output is not None
+    assert sorted(output[1].split("\n")) == ["42", "[1, 2]", "to all", "to some"]
+    kernel.run(f"%farm_chat --cell {other.count} What?")
+    assert "<output>\nelsewhere\n</output>" in prompt(kernel)
+
+
+def test_a_long_print_keeps_its_end(kernel: Kernel) -> None:
+    kernel.run("for number in range(5000):\n    print(number)")
+    kernel.run("%farm explain")
+    assert "\n4999\n</output>" in prompt(kernel)
+    assert "\n17\n" not in prompt(kernel)
+
+
+def test_unloaded_nothing_is_noted_any_more(kernel: Kernel) -> None:
+    hooks = "get_ipython().display_pub._hooks"
+    assert kernel.value(f"len({hooks})") == 1
+    kernel.run("%unload_ext farm_notebook")
+    assert kernel.value(f"len({hooks})") == 0
+    assert (
+        kernel.value("[each.__qualname__ for each in get_ipython().events.callbacks['pre_run_cell']]") == []
+    )
+    kernel.run("%load_ext farm_notebook")

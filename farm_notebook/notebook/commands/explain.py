@@ -54,7 +54,7 @@ def _target(session: Session, words: list[str]) -> tuple[str, list[Piece]]:
     from farm_notebook.notebook.context.variables import read_variables
     from farm_notebook.notebook.help import variables_of
 
-    cells = cells_of(session.shell)
+    cells = cells_of(session.shell, session.printed.of)
     if words and not _OF_A_CELL.fullmatch(words[0]):
         name = words[0].strip("`{}")
         return name, read_variables([name], session.namespace())

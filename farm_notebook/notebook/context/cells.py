@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,7 @@ def told_cells(
     results: Mapping[int, object],
     shown: Mapping[int, Iterable[Any]],
     errors: Mapping[int, Mapping[str, Any]],
+    printed: Callable[[int], str] = lambda number: "",
 ) -> list[NotebookCell]:
     """The cells that a shell remembers, oldest first.
 
@@ -51,9 +52,10 @@ def told_cells(
         results: The values of cells, by number.
         shown: What else they gave, by number, each with ``output_type`` and ``bundle``.
         errors: How they failed, by number, with ``ename`` and ``evalue``.
+        printed: What else they gave, in one text, where that is known better.
     """
     return [
-        NotebookCell(number, source.strip("\n"), _output(number, results, shown, errors))
+        NotebookCell(number, source.strip("\n"), _output(number, results, shown, errors, printed(number)))
         for number, source in enumerate(inputs)
         if number and source.strip()
     ]
@@ -122,11 +124,12 @@ def _output(
     results: Mapping[int, object],
     shown: Mapping[int, Iterable[Any]],
     errors: Mapping[int, Mapping[str, Any]],
+    printed: str,
 ) -> str:
     value = results.get(number)
     if hasattr(type(value), "_farm_brief_"):  # a model's answer, which is what was shown
         return as_text(value)
-    parts = [text for each in shown.get(number, ()) if (text := _shown(each))]
+    parts = [_shortened(printed)] if printed else list(filter(None, map(_shown, shown.get(number, ()))))
     if number in results:
         parts.append(as_text(value))
     if (error := errors.get(number)) is not None:

@@ -49,7 +49,7 @@ def read_context(
     return gather(
         wanted,
         session.namespace(),
-        lambda: cells_of(session.shell),
+        lambda: cells_of(session.shell, session.printed.of),
         budget_tokens=tokens,
         mask=cleaner(farm.config),
         first=first,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.notebook.context.cells import NotebookCell, told_cells
@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 __all__ = ["cells_of", "hidden_names", "source_as_python"]
 
 
-def cells_of(shell: InteractiveShell) -> list[NotebookCell]:
-    """The cells that were run before the present one, oldest first."""
+def cells_of(
+    shell: InteractiveShell, printed: Callable[[int], str] = lambda number: ""
+) -> list[NotebookCell]:
+    """The cells that were run before the present one, oldest first.
+
+    Args:
+        shell: The shell.
+        printed: What a cell of a kernel printed, by its number.
+    """
     history: Any = shell.history_manager
     if history is None:
         return []
@@ -24,6 +31,7 @@ def cells_of(shell: InteractiveShell) -> list[NotebookCell]:
         shell.user_ns.get("_oh", {}),
         getattr(history, "outputs", {}),  # IPython 9.1 and newer
         getattr(history, "exceptions", {}),
+        printed,
     )
 
 
