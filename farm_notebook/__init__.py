@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ToolCall,
         Usage,
     )
+    from farm_notebook.widgets.gpu import GPUPanel
     from farm_notebook.widgets.health import HealthPanel
 
     _default = Farm()
@@ -64,6 +65,7 @@ _HOMES = {
     "Farm": "farm",
     "FarmConfig": "config",
     "FarmError": "errors",
+    "GPUPanel": "widgets.gpu",
     "HealthPanel": "widgets.health",
     "Image": "types",
     "ModelInfo": "types",
@@ -100,6 +102,7 @@ __all__ = [
     "Farm",
     "FarmConfig",
     "FarmError",
+    "GPUPanel",
     "HealthPanel",
     "Image",
     "ModelInfo",

@@ -22,6 +22,7 @@ PUBLIC = [
     "Farm",
     "FarmConfig",
     "FarmError",
+    "GPUPanel",
     "HealthPanel",
     "Image",
     "ModelInfo",

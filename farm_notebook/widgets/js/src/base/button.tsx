@@ -7,12 +7,14 @@ export interface ButtonProps {
   children: ComponentChildren;
   /** What it does, where its content does not say it in words. */
   label?: string;
+  /** The id of the element that explains it. */
+  describedBy?: string;
   kind?: "plain" | "primary" | "danger";
   isRunning?: boolean;
   isDisabled?: boolean;
 }
 
-export function Button({ onClick, children, label, kind = "plain", isRunning = false, isDisabled }: ButtonProps) {
+export function Button({ onClick, children, label, describedBy, kind = "plain", isRunning = false, isDisabled }: ButtonProps) {
   return (
     <button
       type="button"
@@ -21,6 +23,7 @@ export function Button({ onClick, children, label, kind = "plain", isRunning = f
       aria-disabled={isRunning}
       aria-busy={isRunning}
       {...(label === undefined ? {} : { "aria-label": label, title: label })}
+      {...(describedBy === undefined ? {} : { "aria-describedby": describedBy })}
       onClick={() => isRunning || onClick()}
     >
       {children}

@@ -1,0 +1,6 @@
+import "../base/base.css";
+import "../gpu/gpu.css";
+import { mountPart } from "../base";
+import { GPUPanel } from "../gpu/gpu";
+
+export default mountPart("gpu", GPUPanel);
