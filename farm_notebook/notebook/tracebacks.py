@@ -6,13 +6,40 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["ANSI", "LONGEST_TRACEBACK", "describe_error"]
+__all__ = ["ANSI", "LONGEST_TRACEBACK", "Errors", "describe_error"]
 
 LONGEST_TRACEBACK = 6_000  # characters
 
 # Compiled where first used, so that importing stays cheap.
 ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))"
+
+
+class Errors(str):
+    """What ``{Err}`` is: the last error's text. Behind ``[n]`` stands that of cell ``n``.
+
+    Args:
+        last: The text.
+        told: By a cell's number, what IPython keeps of its error.
+    """
+
+    _told: Mapping[int, Mapping[str, Any]]
+
+    def __new__(cls, last: str, told: Mapping[int, Mapping[str, Any]]) -> Errors:
+        made = super().__new__(cls, last)
+        made._told = told
+        return made
+
+    def __getitem__(self, number: Any) -> str:
+        """The text of a cell's error.
+
+        Raises:
+            KeyError: The cell had none.
+        """
+        text = re.sub(ANSI, "", "\n".join(map(str, self._told[number]["traceback"])))
+        return text[-LONGEST_TRACEBACK:]
 
 
 def describe_error(error: BaseException | None) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from farm_notebook.errors import InvalidRequestError, MissingExtraError
+from farm_notebook import loop
+from farm_notebook.errors import FarmError, InvalidRequestError, MissingExtraError
 from farm_notebook.farm.compare import ComparisonRun
-from farm_notebook.notebook.cells.compare_options import CompareOptions, parse_line
+from farm_notebook.notebook.cells.compare_options import CompareOptions, parse_cell_line, parse_line
 from farm_notebook.notebook.compare_display import CompareDisplay, compare_display_for
+from farm_notebook.notebook.context.gather import budget_of
+from farm_notebook.notebook.context.read import read_context
 from farm_notebook.notebook.interpolation import Filled, interpolate
+from farm_notebook.notebook.pictures import read_pictures
 from farm_notebook.request import Options
+from farm_notebook.types import ChatMessage
 
 if TYPE_CHECKING:
     from farm_notebook.notebook.session import Session
@@ -23,29 +30,45 @@ MOST_NAMES = 12  # that an error lists
 
 def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -> CompareTurn | None:
     """Everything up to the requests; ``None`` where nothing is to be sent."""
-    options, rest = parse_line(line, session.fill)
-    if cell is not None and rest:
-        raise InvalidRequestError(
-            f"{rest!r} stands behind %%farm_compare; the prompt goes on the lines below, "
-            "and each model's name behind a -m."
-        )
+    defaults = session.defaults.of_cells()
+    if cell is None:
+        options, prompt = parse_line(line, session.fill, defaults)
+    else:
+        options = parse_cell_line(line, session.fill, defaults, is_model=session.is_model)
+        prompt = cell.strip("\n")
     if len(options.models) < 2:
         raise InvalidRequestError(_too_few(session, options))
     if options.out and find_spec("pandas") is None:  # said before anything is paid for
         raise MissingExtraError("--out binds a DataFrame, which needs pandas: pip install pandas")
-    prompt = (rest if cell is None else cell).strip("\n")
     filled = Filled(prompt, (), ()) if options.no_interpolate else interpolate(prompt, session.namespace())
+    said = ChatMessage("user", filled.text, read_pictures(options.image, session.namespace()))
+    context = read_context(session, options.wanted, tokens=_context_tokens(session, options))
     farm = session.farm.core
     run = ComparisonRun(
-        farm, filled.text, options.models, one_by_one=options.one_by_one, options=_request_options(options)
+        farm,
+        [context.before_message(said)],
+        options.models,
+        one_by_one=options.one_by_one,
+        options=_request_options(options),
     )
     if options.dry_run:
-        print(_describe(session, run, filled, options))
+        print(_describe(session, run, filled, options, context.note))
         return None
     display = compare_display_for(
         session.shell, run.contenders, farm.config.display, live=not options.no_stream
     )
-    return CompareTurn(session, options, run, display)
+    return CompareTurn(session, options, run, display, context.note)
+
+
+def _context_tokens(session: Session, options: CompareOptions) -> int | None:
+    """How much of the notebook may be told: what fits into the smallest window, unless the user says it."""
+    if options.context_tokens is not None or not options.wanted:
+        return options.context_tokens
+    windows = []
+    for name in options.models:
+        with suppress(FarmError):  # who cannot be asked is told of in its own column
+            windows.append(loop.run_blocking(session.farm.core.context_tokens(name)))
+    return budget_of(min((window for window in windows if window is not None), default=None))
 
 
 def _request_options(options: CompareOptions) -> Options:
@@ -70,12 +93,14 @@ def _too_few(session: Session, options: CompareOptions) -> str:
     )
 
 
-def _describe(session: Session, run: ComparisonRun, filled: Filled, options: CompareOptions) -> str:
+def _describe(
+    session: Session, run: ComparisonRun, filled: Filled, options: CompareOptions, note: str
+) -> str:
     """What each model would be sent, to read."""
     from farm_notebook.notebook.dry_run import describe_request
 
     return "\n\n".join(
-        describe_request(each.request, filled, session.farm.route(each.name), options)
+        describe_request(each.request, filled, session.farm.route(each.name), options, note=note)
         if each.request is not None
         else f"{each.name} would not be asked: {each.outcome.problem if each.outcome else ''}"
         for each in run.contenders
@@ -90,21 +115,29 @@ class CompareTurn:
         options: Of the line.
         run: The requests on their way.
         display: What they are painted on.
+        told: What of the notebook was told, in a line.
     """
 
     def __init__(
-        self, session: Session, options: CompareOptions, run: ComparisonRun, display: CompareDisplay
+        self,
+        session: Session,
+        options: CompareOptions,
+        run: ComparisonRun,
+        display: CompareDisplay,
+        told: str = "",
     ) -> None:
         self._session = session
         self._options = options
         self._run = run
         self._display = display
+        self._told = told
         self._comparison: Comparison | None = None
 
     @property
     def value(self) -> Comparison:
         """The answers, whole and partial."""
-        self._comparison = self._comparison or self._run.comparison
+        if self._comparison is None:
+            self._comparison = replace(self._run.comparison, told=self._told)
         return self._comparison
 
     async def run(self) -> None:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS, our_name
 from farm_notebook.notebook.line import LineParser
-from farm_notebook.notebook.options import add_cell_options, add_request_options, check_out
+from farm_notebook.notebook.options import (
+    CONTEXT_KINDS,
+    add_cell_options,
+    add_context_options,
+    add_image_option,
+    add_request_options,
+    check_out,
+    unfilled_names,
+)
 
 if TYPE_CHECKING:
+    from farm_notebook.notebook.context.gather import Wanted
     from farm_notebook.types import CacheUse
 
-__all__ = ["CompareOptions", "parse_line", "parser"]
+__all__ = ["CompareOptions", "parse_cell_line", "parse_line", "parser"]
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+_REPEATABLE = ("stop", "context", "cell", "file", "image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,12 @@ class CompareOptions:
     refresh: bool
     sample: int | None
     out: str | None
+    context: tuple[str, ...]
+    cell: tuple[str, ...]
+    notebook: bool
+    file: tuple[str, ...]
+    context_tokens: int | None
+    image: tuple[str, ...]
     dry_run: bool
     no_stream: bool
     no_interpolate: bool
@@ -40,39 +62,93 @@ class CompareOptions:
         """How a kept answer may be used."""
         return "off" if self.no_cache else "refresh" if self.refresh else "use"
 
+    @property
+    def wanted(self) -> Wanted:
+        """What of the notebook is to be told."""
+        from farm_notebook.notebook.context.gather import Wanted  # completion reads options, and needs none
 
-def parse_line(line: str, fill: Callable[[str], str]) -> tuple[CompareOptions, str]:
+        return Wanted(self.context, self.cell, self.notebook, self.file)
+
+
+def parse_line(
+    line: str, fill: Callable[[str], str], defaults: Mapping[str, object] = _NOTHING
+) -> tuple[CompareOptions, str]:
     """Split the line of ``%farm_compare`` into its options and the prompt that follows them.
 
     Args:
         line: What stands behind the magic's name.
         fill: Replaces ``{names}`` in an option's value; not asked with ``--no-interpolate``.
+        defaults: What holds where the line says nothing.
 
     Raises:
         InvalidRequestError: Quoting the bad option and listing the valid ones.
     """
-    values, prompt = parser().parse_line(line, fill)
-    given = vars(values)
-    named = (name.strip() for value in given.pop("model") or () for name in value.split(","))
-    given |= {"models": tuple(filter(None, named)), "stop": tuple(values.stop or ())}
-    options = CompareOptions(**given)
+    values, prompt = parser().parse_line(line, unfilled_names(fill), defaults)
+    return _options(values, values.model or ()), prompt
+
+
+def parse_cell_line(
+    line: str,
+    fill: Callable[[str], str],
+    defaults: Mapping[str, object] = _NOTHING,
+    *,
+    is_model: Callable[[str], bool],
+) -> CompareOptions:
+    """The options of ``%%farm_compare``, among which models' names may stand by themselves.
+
+    Args:
+        line: What stands behind the magic's name.
+        fill: As for ``parse_line``.
+        defaults: As for ``parse_line``.
+        is_model: Whether a word is a model's name, and no prompt that went astray.
+
+    Raises:
+        InvalidRequestError: As ``parse_line``; or something else stands there, too.
+    """
+    values, words = parser().parse_cell_line(line, unfilled_names(fill), defaults)
+    options = _options(values, (*words, *(values.model or ())))
+    if astray := [name for name in _names(words) if not is_model(name)]:
+        raise InvalidRequestError(
+            f"{' '.join(astray)!r} stands behind %%farm_compare; the prompt goes on the lines below, "
+            "and each model's name behind a -m."
+        )
+    return options
+
+
+def _options(values: argparse.Namespace, named: Iterable[str]) -> CompareOptions:
+    given: dict[str, object] = {name: tuple(getattr(values, name) or ()) for name in _REPEATABLE}
+    given |= {"models": tuple(our_name(name) for name in _names(named))}
+    others = {name: value for name, value in vars(values).items() if name != "model"}
+    options = CompareOptions(**{**others, **given})
     check_out(options.out)
-    return options, prompt
+    return options
+
+
+def _names(named: Iterable[str]) -> list[str]:
+    """Each name by itself: ``A,B`` names two."""
+    return [name for words in named for each in words.split(",") if (name := each.strip())]
 
 
 @cache
 def parser() -> LineParser:
     """What parses the options."""
-    parser = LineParser("%%farm_compare", usage="%%farm_compare [options]", help_at="%farm_compare?")
-    models = parser.add_argument_group("the models")
+    made = LineParser("%%farm_compare", usage="%%farm_compare [options]", help_at="%farm_compare?")
+    models = made.add_argument_group("the models")
     models.add_argument(
         "-m", "--model", action="append", metavar="NAME", help="a model; repeatable, and A,B names two"
     )
     models.add_argument(
         "--one-by-one", action="store_true", help="ask them in turn: none takes the machine from another"
     )
-    add_request_options(parser.add_argument_group("the request"))
-    cell = parser.add_argument_group("the cell")
+    add_request_options(made.add_argument_group("the request"))
+    told = made.add_argument_group("what of the notebook is told")
+    add_context_options(told)
+    add_image_option(told)
+    cell = made.add_argument_group("the cell")
     cell.add_argument("-o", "--out", metavar="NAME", help="bind a DataFrame with a row a model to this name")
     add_cell_options(cell)
-    return parser
+    made.explain_foreign(FOREIGN_OPTIONS)
+    made.takes_model_alone = True
+    for name, kind in CONTEXT_KINDS.items():
+        made.suggest_names(name, kind)
+    return made
