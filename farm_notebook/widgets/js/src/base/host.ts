@@ -29,6 +29,8 @@ export interface Model {
   send(content: unknown): void;
   on(event: string, listener: (...args: never[]) => void): void;
   off(event: string, listener: (...args: never[]) => void): void;
+  /** The front end's own, and not to be relied on. */
+  readonly widget_manager?: unknown;
 }
 
 /** `waiting` until the state has arrived, `live` from then on, `gone` when the kernel has ended or is not heard of. */
@@ -71,6 +73,11 @@ export class Host {
     model.on("msg:custom", this.#take);
     model.on("comm_live_update", this.#lose); // by its restart; should it not be so, the next state tells
     model.on("destroy", this.#lose);
+  }
+
+  /** The front end's widget manager: something else in each, if there is one. */
+  get manager(): unknown {
+    return this.#model.widget_manager;
   }
 
   /** One part; `S` names its slices. */
