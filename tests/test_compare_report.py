@@ -112,6 +112,9 @@ def test_rivals_are_told_that_they_shared_the_machine() -> None:
     assert r"<small>a and b\_c ran" in shown.markdown()
     assert shown.note in shown.plain()
     assert compared(Outcome("a", reply())).note == ""
+    assert compared(Outcome("a", reply()), told="context: x").note == "context: x"
+    told = compared(Outcome("a", reply()), Outcome("b", reply()), rivals=("a", "b"), told="context: x")
+    assert told.note.startswith("context: x · a and b ran on this machine")
 
 
 def test_the_text_has_the_figures_and_then_every_answer() -> None:

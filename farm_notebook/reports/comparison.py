@@ -102,11 +102,13 @@ class Comparison:
         prompt: What all of them were asked.
         outcomes: One a model, in the order in which they were named.
         rivals: Names of those that answered on this machine at the same time.
+        told: What of a notebook was told with the prompt, in a line.
     """
 
     prompt: str
     outcomes: tuple[Outcome, ...]
     rivals: tuple[str, ...] = ()
+    told: str = ""
 
     @overload
     def __getitem__(self, key: int | str) -> Outcome: ...
@@ -143,13 +145,14 @@ class Comparison:
 
     @property
     def note(self) -> str:
-        """What the speeds do not say; maybe empty."""
+        """What the speeds do not say, and what of a notebook was told; maybe empty."""
         if not self.rivals:
-            return ""
-        return (
+            return self.told
+        competed = (
             f"{_listed(self.rivals)} ran on this machine at the same time, each slower than alone. "
             "To compare speeds, ask them in turn: --one-by-one, or one_by_one=True."
         )
+        return " · ".join(filter(None, (self.told, competed)))
 
     def to_dataframe(self) -> Any:
         """A ``pandas.DataFrame`` with a row a model.

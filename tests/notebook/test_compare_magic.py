@@ -55,6 +55,34 @@ def test_models_are_also_named_with_commas_between(shell: Shell) -> None:
     assert found.prompt == "Hi?"
 
 
+def test_models_may_stand_by_themselves_on_a_cells_line(shell: Shell) -> None:
+    found = compared(shell, "%%farm_compare scripted:count-2,scripted:echo -t0 -m scripted:count-3\nHi")
+    assert found.names == ("scripted:count-2", "scripted:echo", "scripted:count-3")
+
+
+def test_all_are_told_of_the_notebook_what_one_would_be(shell: Shell) -> None:
+    shell.run("topic = 'tea'")
+    found = compared(shell, f"%%farm_compare {BOTH} -c topic\nWhat is it?")
+    text = found["scripted:echo"].text
+    assert "\ntea\n" in text
+    assert text.endswith("What is it?")
+    assert found.note.startswith("context: topic · ")
+    _, out = shell.run(f"%%farm_compare --dry-run {BOTH} -c topic\nWhat is it?")
+    assert out.count("\ntea\n") == 2
+
+
+def test_a_picture_goes_to_all_models(shell: Shell) -> None:
+    shell.run("import base64\npicture = base64.b64decode('R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAUwAOw==')")
+    _, out = shell.run(f"%farm_compare --dry-run {BOTH} --image picture What is it?")
+    assert out.count("Image(") == 2
+
+
+def test_the_defaults_of_the_notebook_hold_where_the_line_says_nothing(shell: Shell) -> None:
+    shell.run("%config FarmMagics.max_tokens = 1")
+    assert compared(shell, f"%farm_compare {BOTH} Hi there")[1].text == "Hi"
+    assert compared(shell, f"%farm_compare {BOTH} --max-tokens 2 Hi there")[1].text == "Hi there"
+
+
 def test_out_binds_a_frame_with_a_row_a_model(shell: Shell) -> None:
     compared(shell, f"%farm_compare {BOTH},scripted:error-auth --out table Hi")
     frame = shell.ip.user_ns["table"]
@@ -139,8 +167,8 @@ def test_what_is_wrong_is_one_line(shell: Shell, line: str, words: str) -> None:
 
 
 def test_a_prompt_behind_the_cell_magic_is_not_lost_silently(shell: Shell) -> None:
-    error, _ = shell.error(f"%%farm_compare {BOTH} What?\nHi")
-    assert "'What?' stands behind %%farm_compare" in str(error)
+    error, _ = shell.error(f"%%farm_compare {BOTH} What is\nHi")
+    assert "'What is' stands behind %%farm_compare" in str(error)
 
 
 def test_models_that_answered_are_offered_for_completion(shell: Shell) -> None:
