@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from farm_notebook.widgets.gpu import GPUPanel
+    from farm_notebook.widgets.chat import ChatPanel
     from farm_notebook.widgets.health import HealthPanel
 
     _default = Farm()
@@ -60,6 +61,7 @@ _HOMES = {
     "AIProvider": "providers.base",
     "AsyncFarm": "farm",
     "ChatMessage": "types",
+    "ChatPanel": "widgets.chat",
     "ChatRequest": "types",
     "Embeddings": "types",
     "Farm": "farm",
@@ -97,6 +99,7 @@ __all__ = [
     "AIProvider",
     "AsyncFarm",
     "ChatMessage",
+    "ChatPanel",
     "ChatRequest",
     "Embeddings",
     "Farm",

@@ -17,6 +17,7 @@ PUBLIC = [
     "AIProvider",
     "AsyncFarm",
     "ChatMessage",
+    "ChatPanel",
     "ChatRequest",
     "Embeddings",
     "Farm",
