@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["KeyWatch", "keys_in", "without_keys"]
+__all__ = ["MASK", "KeyWatch", "keys_in", "without_keys"]
 
 # How keys begin, and what follows. Prefixes are looked for first, because that costs next to nothing.
 _SHAPES = {

@@ -150,3 +150,47 @@ def test_a_prompt_mentions_variables_but_english_is_english(text: str, names: li
 )
 def test_code_uses_the_variables_it_names_and_no_words(source: str, names: list[str]) -> None:
     assert names_in_code(source, NAMESPACE) == names
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        list(range(100_000)),
+        dict.fromkeys(range(100_000), "x"),
+        set(range(100_000)),
+        [["word"] * 50_000] * 3,
+        nested(60),
+        ["x" * 200_000] * 9,
+    ],
+    ids=["list", "dict", "set", "rows", "deep", "texts"],
+)
+def test_of_a_large_value_a_few_items_are_told(value: Any) -> None:
+    text = describe(value)
+    assert text.startswith(f"{type(value).__name__}, {len(value):,} items\n")
+    assert "..." in text
+    assert len(text) < 40_000
+
+
+def test_a_property_of_a_value_is_not_asked_for_to_see_what_it_is() -> None:
+    class Lazy:
+        @property
+        def columns(self) -> list[str]:
+            raise AssertionError("this would take minutes")
+
+        def __repr__(self) -> str:
+            return "Lazy plan"
+
+    assert describe(Lazy()) == "Lazy plan"
+
+
+def test_of_a_very_long_text_the_first_part_is_told() -> None:
+    text = describe("x" * 1_000_000)
+    assert text.startswith("str, 1,000,000 characters\nxxx")
+    assert text.endswith("... (the first 400,000)")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sized
 from difflib import get_close_matches
+from itertools import islice
 from types import ModuleType
 
 from farm_notebook.errors import InvalidRequestError
@@ -17,7 +20,16 @@ __all__ = ["describe", "read_variables"]
 LONGEST_DOC = 1_500  # characters
 MOST_ATTRIBUTES = 20
 MOST_NAMES = 12
+MOST_ITEMS = 2_000  # that are laid out; to write many more takes seconds
+FEW_ITEMS = 20
+LONGEST_TEXT = 400_000  # characters; no model takes in as much
 _SUMMARISED = ("shape", "columns", "get_size_inches")  # whose text says already what and how much it is
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+_SECRET_NAME = re.compile(
+    r"(?:.*_)?(?:password|passwd|passphrase|pwd|secret|token|credentials?|api_?key|bearer|cookie)(?:_.*)?"
+    r"|.+_key",
+    re.IGNORECASE,
+)
 
 
 def read_variables(names: Iterable[str], namespace: Mapping[str, object]) -> list[Piece]:
@@ -30,7 +42,15 @@ def read_variables(names: Iterable[str], namespace: Mapping[str, object]) -> lis
     Raises:
         InvalidRequestError: Quoting a name that leads to nothing, with the closest one.
     """
-    return [Piece(name, "variable", describe(_found(name, namespace))) for name in dict.fromkeys(names)]
+    return [Piece(name, "variable", _told(name, _found(name, namespace))) for name in dict.fromkeys(names)]
+
+
+def _told(name: str, value: object) -> str:
+    """A variable; of one that is called a secret only that it is there: a mention is no leave to send it."""
+    last = re.findall(r"\w+", name)[-1:]
+    if isinstance(value, str | bytes) and last and _SECRET_NAME.fullmatch(last[0]):
+        return f"{type(value).__name__}, {len(value):,} long; by its name it is a secret, and is not told"
+    return describe(value)
 
 
 def describe(value: object) -> str:
@@ -56,9 +76,12 @@ def _described(value: object) -> str:
     if callable(value) and (isinstance(value, type) or hasattr(value, "__name__")):
         return _callable(value)
     if isinstance(value, str):
-        return f"str, {len(value):,} characters\n{value}"
-    if any(hasattr(value, name) for name in _SUMMARISED):
+        more = f"\n... (the first {LONGEST_TEXT:,})" if len(value) > LONGEST_TEXT else ""
+        return f"str, {len(value):,} characters\n{value[:LONGEST_TEXT]}{more}"
+    if any(hasattr(kind, name) for name in _SUMMARISED):  # of the class: a property may be long in coming
         return as_text(value)
+    if isinstance(value, _CONTAINERS) and _size(value, MOST_ITEMS) >= MOST_ITEMS:
+        return f"{kind.__name__}, {len(value):,} items\n{_shortly(value)}"
     if kind.__repr__ is object.__repr__ and hasattr(value, "__dict__"):
         return _object(value)
     if isinstance(value, Sized):
@@ -90,6 +113,32 @@ def _object(value: object) -> str:
     if (more := len(attributes) - MOST_ATTRIBUTES) > 0:
         lines.append(f"  ... and {more:,} more")
     return "\n".join([f"{type(value).__module__}.{type(value).__qualname__} object", *lines])
+
+
+def _size(value: object, most: int) -> int:
+    """How many items a value holds, those of its items included; no further than it takes to say 'many'."""
+    count, waiting = 0, [value]
+    while waiting and count < most:
+        item = waiting.pop()
+        count += 1 + (len(item) // 50 if isinstance(item, str | bytes) else 0)
+        if isinstance(item, dict):
+            waiting += islice(item.values(), most)
+        elif isinstance(item, _CONTAINERS):
+            waiting += islice(item, most)
+    return count + len(waiting)
+
+
+def _shortly(value: object) -> str:
+    """A few items of each level."""
+    short = reprlib.Repr()
+    short.maxlevel = 4
+    short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = short.maxdict = FEW_ITEMS
+    short.maxstring = short.maxother = 120
+    if isinstance(value, dict):  # which would be sorted first
+        value = dict(islice(value.items(), FEW_ITEMS + 1))
+    elif isinstance(value, set | frozenset):
+        value = set(islice(value, FEW_ITEMS + 1))
+    return short.repr(value)
 
 
 def _briefly(value: object) -> str:
