@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("monitor", "reports", "router"),
     ("request",),
     ("loop",),
-    ("pool",),
+    ("cassettes", "pool"),
     ("farm",),
     ("models", "gpu", "threads"),
     ("batch", "notebook", "widgets", "server", "testing"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -13,6 +14,7 @@ __all__ = [
     "BreakerConfig",
     "BudgetConfig",
     "CacheConfig",
+    "CassetteConfig",
     "DisplayConfig",
     "FallbackConfig",
     "HealthConfig",
@@ -200,6 +202,26 @@ class CacheConfig(Section):
     enabled: bool = True
     ttl_s: float = Field(default=3600.0, gt=0)
     max_bytes: int = Field(default=500_000_000, ge=1_000_000)
+
+
+class CassetteConfig(Section):
+    """Calls that are recorded in a file beside the notebook, and replayed from it without any model.
+
+    Args:
+        mode: ``record`` asks and records; ``replay`` asks nobody, and what was not recorded is an error;
+            ``auto`` replays what was recorded and records the rest.
+        file: The cassette; ``None`` is ``NAME.farm.jsonl`` beside the notebook ``NAME.ipynb``.
+        realtime: Replay at the speed at which it was recorded, rather than at once.
+        strict: Recorded calls that were never asked for are an error in the end.
+        asked_file: To which each recorded call that was asked for is added, a line each, for other programs.
+    """
+
+    text_sets: ClassVar[str | None] = "mode"
+    mode: Literal["off", "auto", "record", "replay"] = "off"
+    file: Path | None = None
+    realtime: bool = False
+    strict: bool = False
+    asked_file: Path | None = None
 
 
 class HistoryConfig(Section):

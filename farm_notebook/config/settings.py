@@ -14,6 +14,7 @@ from farm_notebook.config.policies import (
     BreakerConfig,
     BudgetConfig,
     CacheConfig,
+    CassetteConfig,
     DisplayConfig,
     FallbackConfig,
     HealthConfig,
@@ -114,6 +115,7 @@ class FarmConfig(Section):
     prices: Mapping[str, PriceConfig] = Field(default_factory=dict)
     redis: RedisConfig = RedisConfig()
     cache: CacheConfig = CacheConfig()
+    cassette: CassetteConfig = CassetteConfig()
     history: HistoryConfig = HistoryConfig()
     health: HealthConfig = HealthConfig()
     telemetry: TelemetryConfig = TelemetryConfig()

@@ -32,6 +32,7 @@ MODEL = "AI_DEFAULT_MODEL"
 # Settings that variables known from elsewhere set, the first of them that holds something.
 FOREIGN: Mapping[KeyPath, tuple[str, ...]] = {
     ("environment",): ("FARM_ENV",),
+    ("cassette", "file"): ("FARM_CASSETTE_FILE",),
     ("fallback", "chain"): ("AI_FALLBACK_PROVIDER",),
     ("limits", "requests_per_minute"): ("AI_RATE_LIMIT",),
     ("ollama", "url"): ("OLLAMA_URL", "OLLAMA_HOST"),
@@ -64,6 +65,7 @@ def settings_of(variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[KeyP
     for name in sorted(ours, key=lambda name: (name.count("__"), name.isupper())):
         path = tuple(name[len(ENV_PREFIX) :].lower().split("__"))
         if path[0] in FarmConfig.model_fields:
+            path = _named_in_full(path, variables[name])
             _put(values, path, variables[name])
             names[path] = name
     return values, names
@@ -146,6 +148,13 @@ def plain(annotation: Any) -> Any:
         annotation = annotation.__origin__
     rest = [one for one in get_args(annotation) if one is not type(None)]
     return plain(rest[0]) if len(rest) == 1 and type(None) in get_args(annotation) else annotation
+
+
+def _named_in_full(path: KeyPath, text: str) -> KeyPath:
+    """The setting that a text in the place of a whole section means, so that others may stand beside it."""
+    section = annotation_at(path)
+    is_text = _may_be_text(section) and isinstance(_decode(text, section), str)
+    return (*path, section.text_sets) if is_text else path
 
 
 def _put(values: dict[str, Any], path: KeyPath, text: str) -> None:

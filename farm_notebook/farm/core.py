@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from farm_notebook import loop
+from farm_notebook.cassettes import ask
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import ConfigError, FarmError, InvalidRequestError, ProviderError
 from farm_notebook.farm import caller
@@ -19,6 +20,7 @@ from farm_notebook.farm.similarity import Items, Match, labelled, nearest
 from farm_notebook.farm.step_calls import answered, planned
 from farm_notebook.farm.step_events import StepEvent
 from farm_notebook.farm.steps import MAX_STEPS
+from farm_notebook.farm.taping import tape_for
 from farm_notebook.farm.toolbox import Confirm, Toolbox
 from farm_notebook.pool import shared_pool
 from farm_notebook.reply import Reply, ReplyBuilder
@@ -68,9 +70,10 @@ class AsyncFarm:
         self.settings = None if config is not None else settings
         self.config = config if config is not None else load_config(settings)
         self._pool = shared_pool(self.config, self)
+        self.tape = tape_for(self.config, self._pool)
         self.models = AsyncModels(self, self._pool)
-        self._handler = self._pool.handler(in_pieces=True)
-        self._whole_handler = self._pool.handler(in_pieces=False)
+        self._handler = self.tape.handler(self._pool.handler(in_pieces=True))
+        self._whole_handler = self.tape.handler(self._pool.handler(in_pieces=False), in_pieces=False)
 
     def reloaded(self, overrides: Mapping[str, Any]) -> AsyncFarm:
         """A farm like this one, with the settings as they are now in files and environment.
@@ -222,7 +225,8 @@ class AsyncFarm:
         """One unit vector a text."""
         ref = resolve(model, self.config)
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
-        return await loop.run(self._embed(texts, ref))
+        asked = ask("embed", model=ref, texts=list(texts))
+        return await loop.run(self.tape.value(asked, lambda: self._embed(texts, ref), Embeddings))
 
     async def similar(
         self, query: str, items: Items, *, k: int = 5, model: str | None = None
@@ -247,7 +251,7 @@ class AsyncFarm:
 
     async def list_models(self) -> list[ModelInfo]:
         """The models of every provider that can be reached; ``health`` tells of the others."""
-        return await loop.run(self._list_models())
+        return await loop.run(self.tape.value(ask("list_models"), self._list_models, list[ModelInfo]))
 
     async def route(self, model: str | None = None) -> RouteDecision:
         """Which model a name leads to just now, why, and who stands in for it.
@@ -258,7 +262,13 @@ class AsyncFarm:
         Raises:
             FarmError: The name leads nowhere; as a request with it would.
         """
-        return await loop.run(explain(model, self.config, self._pool.chooser, ailment=self._pool.ailment))
+        return await loop.run(
+            self.tape.value(
+                ask("route", model=model),
+                lambda: explain(model, self.config, self._pool.chooser, ailment=self._pool.ailment),
+                RouteDecision,
+            )
+        )
 
     def load(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """See ``models.load``."""
@@ -266,7 +276,8 @@ class AsyncFarm:
 
     def pull(self, model: str | None = None) -> AsyncGenerator[LoadProgress, None]:
         """Bring a model's files to this machine without loading them."""
-        return loop.iterate(self._pull(resolve(model, self.config)))
+        ref = resolve(model, self.config)
+        return loop.iterate(self.tape.stream(ask("pull", model=ref), lambda: self._pull(ref)))
 
     async def unload(self, model: str | None = None) -> bool:
         """See ``models.unload``."""
@@ -278,11 +289,11 @@ class AsyncFarm:
 
     def runs_here(self, ref: ModelRef) -> bool:
         """Whether a model runs on the user's own hardware."""
-        return self._pool.providers.runs_here(ref)
+        return self.tape.runs_here(ref)
 
     async def digest(self, ref: ModelRef) -> str | None:
         """The file digest or revision of a model."""
-        return await loop.run(self._pool.providers.digest(ref))
+        return await loop.run(self.tape.digest(ref))
 
     async def context_tokens(self, model: str | None = None) -> int | None:
         """How many tokens a model takes in, prompt and answer together; ``None`` where nobody can tell.
@@ -293,7 +304,9 @@ class AsyncFarm:
         Raises:
             FarmError: The name is not valid.
         """
-        return await loop.run(self._context_tokens(resolve(model, self.config)))
+        ref = resolve(model, self.config)
+        asked = ask("context_tokens", model=ref)
+        return await loop.run(self.tape.value(asked, lambda: self._context_tokens(ref), int | None))
 
     async def cache_stats(self) -> StoreStats:
         """What is kept of answers, by all farms of this user.
@@ -361,7 +374,11 @@ class AsyncFarm:
         Args:
             refresh: Ask also those that said how they are a moment ago.
         """
-        return await loop.run(self._pool.health.check_all(refresh=refresh))
+        return await loop.run(
+            self.tape.value(
+                ask("health"), lambda: self._pool.health.check_all(refresh=refresh), list[ProviderStatus]
+            )
+        )
 
     async def aclose(self) -> None:
         """Unload every model and close every connection of farms with these settings."""

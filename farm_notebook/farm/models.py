@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from farm_notebook import loop
+from farm_notebook.cassettes import Ask, ask
 from farm_notebook.devices import device_stats
 from farm_notebook.farm.freeing import FreeReport, HeldModel
 from farm_notebook.holders.ghosts import Ghosts
@@ -64,7 +65,11 @@ class AsyncModels:
             InvalidRequestError: There is no such device, or the provider decides that itself.
         """
         options = LoadOptions(device, dtype) if device or dtype else None
-        return self._progress(model, lambda ref: self._models.load(ref, options, pin=pin))
+        return self._progress(
+            model,
+            lambda ref: self._models.load(ref, options, pin=pin),
+            ask("load", model=self._named(model), device=device, dtype=dtype, pin=pin),
+        )
 
     def reload(
         self, model: str | None = None, *, drain_s: float | None = None
@@ -79,7 +84,11 @@ class AsyncModels:
         Raises:
             LoadError: The files are not whole, or do not work.
         """
-        return self._progress(model, lambda ref: self._models.reload(ref, drain_s=drain_s))
+        return self._progress(
+            model,
+            lambda ref: self._models.reload(ref, drain_s=drain_s),
+            ask("reload", model=self._named(model), drain_s=drain_s),
+        )
 
     def swap(self, leaving: str, coming: str) -> AsyncGenerator[LoadProgress, None]:
         """Have one model take the place of another, in the memory that one of them needs.
@@ -90,7 +99,8 @@ class AsyncModels:
             leaving: Waits in host memory, while there is room, and comes back from there by a copy.
             coming: Takes its place.
         """
-        return loop.iterate(self._swap(leaving, coming))
+        asked = ask("swap", leaving=self._named(leaving), model=self._named(coming))
+        return loop.iterate(self._farm.tape.stream(asked, lambda: self._swap(leaving, coming)))
 
     async def unload(self, model: str | None = None, *, interrupt: bool = False) -> bool:
         """Give a model's memory back; whether it was loaded.
@@ -99,11 +109,23 @@ class AsyncModels:
             model: Which one.
             interrupt: End the answers under way, rather than wait for them.
         """
-        return await loop.run(self._with(model, lambda ref: self._models.unload(ref, interrupt=interrupt)))
+        return await loop.run(
+            self._farm.tape.value(
+                ask("unload", model=self._named(model)),
+                lambda: self._with(model, lambda ref: self._models.unload(ref, interrupt=interrupt)),
+                bool,
+            )
+        )
 
     async def unload_all(self, *, interrupt: bool = False) -> tuple[ModelRef, ...]:
         """Give the memory of every model back; which they were."""
-        return await loop.run(self._models.unload_all(interrupt=interrupt))
+        return await loop.run(
+            self._farm.tape.value(
+                ask("unload_all"),
+                lambda: self._models.unload_all(interrupt=interrupt),
+                tuple[ModelRef, ...],
+            )
+        )
 
     async def free(self, namespaces: Sequence[Namespace] | None = None) -> FreeReport:
         """Unload all idle models, give back what nobody uses, and tell what still holds memory.
@@ -114,7 +136,8 @@ class AsyncModels:
             namespaces: Where the user's names are; ``None`` is ``__main__``, as in a notebook.
         """
         before = device_stats()
-        unloaded, kept = await loop.run(self._models.free_idle())
+        outcome = tuple[tuple[ModelRef, ...], tuple[tuple[ModelRef, str], ...]]
+        unloaded, kept = await loop.run(self._farm.tape.value(ask("free"), self._models.free_idle, outcome))
         held = tuple(
             HeldModel(ghost.ref, ghost.generation, ghost.held_bytes(), holders)
             for ghost, holders in self._ghosts.explain(_main() if namespaces is None else namespaces)
@@ -127,15 +150,21 @@ class AsyncModels:
 
     async def loaded(self) -> list[ModelStatus]:
         """The models that are in memory, on their way there, or failed to get there."""
-        return await loop.run(self._models.statuses())
+        return await loop.run(self._farm.tape.value(ask("loaded"), self._models.statuses, list[ModelStatus]))
 
     async def watch(self, model: str | None = None) -> bool:
         """Load a model anew whenever its files change, or its version on a server; whether that is new."""
-        return await loop.run(self._with(model, self._models.watch))
+        asked = ask("watch", model=self._named(model))
+        return await loop.run(
+            self._farm.tape.value(asked, lambda: self._with(model, self._models.watch), bool)
+        )
 
     async def unwatch(self, model: str | None = None) -> bool:
         """Leave a model as it is loaded; whether it was watched."""
-        return await loop.run(self._with(model, self._models.unwatch))
+        asked = ask("unwatch", model=self._named(model))
+        return await loop.run(
+            self._farm.tape.value(asked, lambda: self._with(model, self._models.unwatch), bool)
+        )
 
     async def watched(self) -> tuple[ModelRef, ...]:
         """The models that are watched, also those that are not in memory."""
@@ -194,17 +223,20 @@ class AsyncModels:
         return self._pool.providers.lifecycle.ghosts
 
     async def _concrete(self, model: str | None) -> ModelRef:
-        return (await self._pool.chooser.concrete(resolve(model, self._farm.config), needs=frozenset()))[0]
+        return (await self._pool.chooser.concrete(self._named(model), needs=frozenset()))[0]
 
     async def _with(self, model: str | None, act: Callable[[ModelRef], Any]) -> Any:
         ref = await self._concrete(model)
         with explaining(ref, self._farm.config):
             return await act(ref)
 
+    def _named(self, model: str | None) -> ModelRef:
+        return resolve(model, self._farm.config)
+
     def _progress(
-        self, model: str | None, bring: Callable[[ModelRef], AsyncGenerator[LoadProgress, None]]
+        self, model: str | None, bring: Callable[[ModelRef], AsyncGenerator[LoadProgress, None]], asked: Ask
     ) -> AsyncGenerator[LoadProgress, None]:
-        return loop.iterate(self._brought(model, bring))
+        return loop.iterate(self._farm.tape.stream(asked, lambda: self._brought(model, bring)))
 
     async def _brought(
         self, model: str | None, bring: Callable[[ModelRef], AsyncGenerator[LoadProgress, None]]

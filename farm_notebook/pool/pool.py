@@ -27,7 +27,12 @@ from farm_notebook.pipeline.single_flight import SingleFlight
 from farm_notebook.pipeline.timers import timers
 from farm_notebook.pipeline.trace import trace, trace_embeddings
 from farm_notebook.pool.notebook import notebook_name
-from farm_notebook.pool.providers import ProviderPool, forget_providers, shared_providers
+from farm_notebook.pool.providers import (
+    ProviderPool,
+    SealedProviders,
+    forget_providers,
+    shared_providers,
+)
 from farm_notebook.prices import Prices
 from farm_notebook.router import Chooser
 from farm_notebook.stores import Store
@@ -55,7 +60,8 @@ class Pool:
         self.users = weakref.WeakSet[object]()  # the farms that have it
         self._config = config
         self._redact = Redaction(lambda: secrets_of(config))
-        self.providers = shared_providers(config)
+        is_replayed = config.cassette.mode == "replay"
+        self.providers = SealedProviders(config) if is_replayed else shared_providers(config)
         self.providers.models.set_policies(config.models)
         self.breakers = Breakers(config.breaker)
         self.health = HealthMonitor(self.providers.listed, config.health)

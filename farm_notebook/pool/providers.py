@@ -19,7 +19,7 @@ from typing import Any
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import FarmError, IncompleteStreamError
+from farm_notebook.errors import FarmError, IncompleteStreamError, NotRecordedError
 from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.pool.models import Models
 from farm_notebook.providers import is_replaced, make_provider, provider_names, unused_providers
@@ -27,7 +27,7 @@ from farm_notebook.providers.base import AIProvider
 from farm_notebook.router import explaining
 from farm_notebook.types import ChatRequest, Embeddings, Event, Finished, ModelRef, ProviderStatus
 
-__all__ = ["ProviderPool", "shared_providers"]
+__all__ = ["ProviderPool", "SealedProviders", "shared_providers"]
 
 _NOT_OF_ANSWERS = {"enabled", "default_model"}  # settings that change who is asked, and not what is answered
 
@@ -154,6 +154,21 @@ class ProviderPool:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+
+
+class SealedProviders(ProviderPool):
+    """Providers of which none is made: while calls are replayed, whoever would ask one is told so."""
+
+    def get(self, name: str) -> AIProvider:
+        """None.
+
+        Raises:
+            NotRecordedError: Always.
+        """
+        raise NotRecordedError(
+            f"{name!r} was to be asked, but while calls are replayed from a cassette nobody is; this kind of "
+            "call is not among those that are recorded. `%farm cassette off` ends that."
+        )
 
 
 _lock = threading.Lock()

@@ -184,6 +184,7 @@ def test_what_concerns_no_provider_does_not_tell_providers_apart() -> None:
         "prices": {"scripted": {"input": 1, "output": 2}},
         "redis": {"url": "redis://localhost"},
         "cache": {"ttl_s": 5},
+        "cassette": {"mode": "auto"},
         "history": {"texts": False},
         "health": {"ttl_s": 1},
         "telemetry": {"enabled": False},

@@ -1,0 +1,52 @@
+"""Which cassette is meant, and the ones that are in use: all who use a file in one way share one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from farm_notebook import loop
+from farm_notebook.cassettes.cassette import MODES, Cassette, Mode
+from farm_notebook.cassettes.file import SUFFIX, CassetteFile, default_path
+from farm_notebook.errors import CassetteError
+
+__all__ = ["cassette_path", "rewind", "shared_cassette"]
+
+_cassettes: dict[tuple[Path, Mode], Cassette] = {}
+
+
+def cassette_path(named: Path | None, notebook: Callable[[], Path | None]) -> Path:
+    """The file of a cassette: the one that is named, or the one beside the notebook.
+
+    Args:
+        named: As a user writes it; an ``.ipynb`` means the one beside it.
+        notebook: Finds the notebook's file.
+
+    Raises:
+        CassetteError: None is named, and the notebook's name cannot be known.
+    """
+    if named is not None:
+        return default_path(named) if named.suffix == ".ipynb" else named
+    if (found := notebook()) is not None:
+        return default_path(found)
+    raise CassetteError(
+        "Which file? What runs this does not tell the notebook's name, so the cassette has to be named: "
+        f"`%farm record NAME{SUFFIX}`, or the variable FARM_CASSETTE_FILE."
+    )
+
+
+def shared_cassette(path: Path, mode: Mode) -> Cassette:
+    """The cassette of a file and a mode; all who use both have the same."""
+    key = path.expanduser().resolve(), mode
+    if key not in _cassettes:
+        _cassettes[key] = Cassette(CassetteFile(path), mode)
+        if mode != "replay":
+            loop.at_shutdown(_cassettes[key].save)
+    return _cassettes[key]
+
+
+def rewind(path: Path) -> None:
+    """Begin anew with a file: each recorded call is given from its first take on, and is recorded anew."""
+    for mode in MODES:
+        if (cassette := _cassettes.pop((path.expanduser().resolve(), mode), None)) is not None:
+            loop.not_at_shutdown(cassette.save)

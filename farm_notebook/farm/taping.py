@@ -1,0 +1,74 @@
+"""The cassette of a farm: the tape that its settings ask for, and the notebook that it belongs to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+from farm_notebook.cassettes import Tape, scrub_for
+from farm_notebook.config import FarmConfig
+from farm_notebook.pool import Pool
+from farm_notebook.pool.notebook import notebook_name
+
+__all__ = ["notebook_file", "tape_for"]
+
+_SESSION = "JPY_SESSION_NAME"
+_SHARED_DRIVE = "RTC:"  # before the name of a notebook that several people edit at once
+
+
+def tape_for(config: FarmConfig, pool: Pool) -> Tape:
+    """What records or replays the calls of a farm.
+
+    Args:
+        config: Its settings.
+        pool: What it shares with others of the same settings.
+    """
+    return Tape(config.cassette, pool.providers, scrub=scrub_for(config), notebook=notebook_file)
+
+
+def notebook_file() -> Path | None:
+    """The file of the notebook whose kernel this is; ``None`` where nobody tells.
+
+    Jupyter's server and VS Code say it. Programs that execute a notebook (nbconvert, papermill, nbval) do
+    not, but have it on their command line.
+    """
+    runner = _runner()
+    name = notebook_name()
+    if name is not None and name == os.environ.get(_SESSION) and _was_inherited(name, runner):
+        name = None
+    if name is not None:
+        path = Path(name)
+        path = path.with_name(path.name.removeprefix(_SHARED_DRIVE))
+        return path.absolute() if path.suffix == ".ipynb" else None
+    return _executed_by(runner) if "ipykernel" in sys.modules else None
+
+
+def _runner() -> psutil.Process | None:
+    """The process that started this kernel."""
+    try:
+        return psutil.Process().parent()
+    except psutil.Error:
+        return None
+
+
+def _was_inherited(name: str, runner: psutil.Process | None) -> bool:
+    """Whether the name is that of another notebook, out of which whoever started this kernel was started."""
+    try:
+        return runner is not None and runner.environ().get(_SESSION) == name
+    except (psutil.Error, OSError):
+        return False
+
+
+def _executed_by(runner: psutil.Process | None) -> Path | None:
+    """The first notebook on a command line."""
+    try:
+        if runner is None:
+            return None
+        names = [word for word in runner.cmdline() if word.endswith(".ipynb")]
+        path = Path(runner.cwd(), names[0]) if names else None
+    except (psutil.Error, OSError):
+        return None
+    return path if path is not None and path.is_file() else None
