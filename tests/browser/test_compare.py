@@ -122,6 +122,29 @@ def test_answers_keep_to_their_columns_and_are_harmless(open_notebook: OpenNoteb
     assert notebook.page.evaluate("window.pwned === undefined")
 
 
+def test_no_answer_takes_the_place_of_the_next(open_notebook: OpenNotebook) -> None:
+    """Lab takes formulas out before it reads Markdown: one that is never closed must end with its column."""
+    answers = [
+        "a $$ b",
+        r"a \begin{align} b",
+        r"a \\[ b",
+        "a $ b",
+        "```\nx",
+        "- a\n  - b\n\n      x",
+        "> ```\n> x",
+    ]
+    show = """\
+from IPython.display import Markdown
+from farm_notebook.reports.side_by_side import Part, side_by_side
+Markdown(side_by_side([Part("first", ANSWER), Part("second", ANSWER)]))"""
+    notebook = open_notebook([LOAD, *(show.replace("ANSWER", repr(answer)) for answer in answers)])
+    notebook.run_from(0, len(answers) + 1)
+    for index, answer in enumerate(answers, start=1):
+        notebook.rendered(index).locator("strong").nth(1).wait_for()
+        found = notebook.cells.nth(index).locator(COLUMNS).locator("strong").all_inner_texts()
+        assert (found, len(columns(notebook, index))) == (["first", "second"], 2), answer
+
+
 @pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "untrusted"])
 def test_a_saved_comparison_is_there_when_the_notebook_is_opened_again(
     open_notebook: OpenNotebook, lab: LabServer, is_trusted: bool

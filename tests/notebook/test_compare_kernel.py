@@ -119,3 +119,24 @@ def test_real_models_answer_at_once_and_one_that_is_missing_does_not_matter(
     facts = f"bool({first}.first_token_s > 0), bool({first}.output_tokens > 2), float({first}.cost)"
     assert kernel.value(f"[{facts}]") == [True, True, 0.0]
     assert "ModelNotFoundError" in kernel.value("t['error'][2]")
+
+
+@pytest.mark.slow
+def test_an_interrupt_stops_a_real_model_too(kernel: Kernel, embedded_model: str) -> None:
+    cell = kernel.start(
+        f"%%farm_compare -m {embedded_model} -m {LONG} --max-tokens 4000 -t 0 -o t\n"
+        "Write the numbers from 1 to 1000 in words, one a line, and nothing else."
+    )
+
+    def both_answer() -> bool:
+        texts = (str(content["data"]) for _, content in cell.paintings)
+        return any(text.count("first token") == 2 for text in texts)
+
+    kernel.wait_for(both_answer)
+    kernel.interrupt()
+    cell.ended()
+    assert cell.content["ename"] == "InterruptedReply"
+    assert kernel.value("list(t['outcome'])") == ["interrupted", "interrupted"]
+    assert kernel.value("[bool(text) for text in t['text']]") == [True, True]
+    again = kernel.run(f"%farm_chat -m {embedded_model} --max-tokens 3 --no-history Hi")
+    assert again.status == "ok", "it is free for the next"
