@@ -38,9 +38,10 @@ if TYPE_CHECKING:
         ToolCall,
         Usage,
     )
-    from farm_notebook.widgets.gpu import GPUPanel
     from farm_notebook.widgets.chat import ChatPanel
+    from farm_notebook.widgets.gpu import GPUPanel
     from farm_notebook.widgets.health import HealthPanel
+    from farm_notebook.widgets.usage import UsagePanel
 
     _default = Farm()
     chat = _default.chat
@@ -78,6 +79,7 @@ _HOMES = {
     "Tool": "types",
     "ToolCall": "types",
     "Usage": "types",
+    "UsagePanel": "widgets.usage",
     "register_provider": "providers",
 }
 _CALLS = (
@@ -116,6 +118,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "Usage",
+    "UsagePanel",
     "chat",
     "compare",
     "embed",

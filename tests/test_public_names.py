@@ -34,6 +34,7 @@ PUBLIC = [
     "Tool",
     "ToolCall",
     "Usage",
+    "UsagePanel",
     "chat",
     "compare",
     "embed",
