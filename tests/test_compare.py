@@ -14,7 +14,8 @@ from farm_notebook import loop, providers
 from farm_notebook.errors import FarmError, InvalidRequestError, ModelNotFoundError, ProviderError
 from farm_notebook.farm import AsyncFarm, Farm
 from farm_notebook.farm import blocking as farm_module
-from farm_notebook.farm.compare import ComparisonRun, Contender
+from farm_notebook.farm.compare import ComparisonRun
+from farm_notebook.farm.contender import Contender
 from farm_notebook.providers.scripted import ScriptedProvider
 from farm_notebook.types import (
     ChatRequest,

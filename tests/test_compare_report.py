@@ -12,8 +12,8 @@ from markdown_it import MarkdownIt
 
 from farm_notebook.errors import AuthenticationError, MissingExtraError, ModelNotFoundError
 from farm_notebook.reply import Reply
-from farm_notebook.reports import tables
-from farm_notebook.reports.comparison import LONGEST_PROBLEM, Comparison, Outcome
+from farm_notebook.reports import Comparison, Outcome, tables
+from farm_notebook.reports.outcome import LONGEST_PROBLEM
 from farm_notebook.reports.side_by_side import Part, side_by_side
 from farm_notebook.types import FinishReason, ModelRef, Timings, ToolCall, Usage
 
@@ -168,6 +168,14 @@ def test_the_frame_has_a_row_a_model() -> None:
     assert (first["ref"], first["text"], first["cost"], first["load_s"]) == ("near:fast", CODE, 0.0, 2.5)
     assert frame["error"].isna().tolist() == [True, False, False]
     assert frame["text"].isna().tolist() == [False, False, True]
+
+
+def test_the_frame_has_no_times_of_a_kept_answer() -> None:
+    pytest.importorskip("pandas")
+    kept = reply(cached=True, cost=0.0, timings=Timings(first_token_s=0.001, total_s=0.002))
+    frame = compared(Outcome("a", kept), Outcome("b", whole())).to_dataframe()
+    assert frame[["load_s", "first_token_s", "total_s"]].isna().all(axis=1).tolist() == [True, False]
+    assert frame["cached"].tolist() == [True, False]
 
 
 def test_without_pandas_the_frame_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

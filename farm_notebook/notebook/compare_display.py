@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from farm_notebook.config import DisplayConfig
-    from farm_notebook.farm.compare import Contender
+    from farm_notebook.farm.contender import Contender
     from farm_notebook.reports import Comparison
 
 __all__ = ["CompareCellDisplay", "CompareDisplay", "compare_display_for"]

@@ -10,7 +10,7 @@ from farm_notebook.pipeline.estimate import BYTES_A_TOKEN
 from farm_notebook.types import Event, ReasoningDelta, TextDelta
 
 if TYPE_CHECKING:
-    from farm_notebook.farm.compare import Contender
+    from farm_notebook.farm.contender import Contender
 
 __all__ = ["Lane", "Tail"]
 

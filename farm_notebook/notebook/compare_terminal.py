@@ -16,7 +16,7 @@ from farm_notebook.notebook.compare_lane import Lane
 from farm_notebook.sanitize import printable
 
 if TYPE_CHECKING:
-    from farm_notebook.farm.compare import Contender
+    from farm_notebook.farm.contender import Contender
     from farm_notebook.reports import Comparison
 
 __all__ = ["CompareTerminalDisplay"]

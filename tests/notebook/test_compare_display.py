@@ -15,7 +15,7 @@ from rich.console import Console
 
 from farm_notebook.errors import AuthenticationError, FarmError
 from farm_notebook.farm import AsyncFarm
-from farm_notebook.farm.compare import Contender
+from farm_notebook.farm.contender import Contender
 from farm_notebook.notebook import compare_display
 from farm_notebook.notebook.compare_display import (
     LONGEST_LANE,
@@ -26,7 +26,7 @@ from farm_notebook.notebook.compare_display import (
 )
 from farm_notebook.notebook.compare_lane import Lane, Tail
 from farm_notebook.notebook.compare_terminal import CompareTerminalDisplay
-from farm_notebook.reports.comparison import Comparison, Outcome
+from farm_notebook.reports import Comparison, Outcome
 from farm_notebook.types import Event, Finished, LoadProgress, ReasoningDelta, Started, TextDelta, Usage
 
 NEVER_S = 3600.0
