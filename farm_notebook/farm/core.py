@@ -40,7 +40,6 @@ from farm_notebook.stores.calls import UsageBy
 from farm_notebook.stores.redaction import Redaction, secrets_of
 from farm_notebook.tools import ToolSource
 from farm_notebook.types import (
-    Capability,
     ChatRequest,
     Embeddings,
     Event,
@@ -222,11 +221,20 @@ class AsyncFarm:
         return (await caller.run(answered(self, *planned(self, prompt, options, max_steps, confirm))))[1]
 
     async def embed(self, texts: str | Sequence[str], *, model: str | None = None) -> Embeddings:
-        """One unit vector a text."""
-        ref = resolve(model, self.config)
+        """One unit vector a text.
+
+        Args:
+            texts: One or several; none of them empty.
+            model: One that embeds; ``None`` is the default, else another one of its provider that does.
+
+        Raises:
+            FarmError: The model does not embed, or failed.
+        """
+        ref, is_named = resolve(model, self.config), model is not None
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
         asked = ask("embed", model=ref, texts=list(texts))
-        return await loop.run(self.tape.value(asked, lambda: self._embed(texts, ref), Embeddings))
+        made = self.tape.value(asked, lambda: self._embed(texts, ref, is_named=is_named), Embeddings)
+        return await loop.run(made)
 
     async def similar(
         self, query: str, items: Items, *, k: int = 5, model: str | None = None
@@ -395,8 +403,8 @@ class AsyncFarm:
                 raise outcome
         return infos
 
-    async def _concrete(self, ref: ModelRef, *needs: Capability) -> ModelRef:
-        return (await self._pool.chooser.concrete(ref, needs=frozenset(needs)))[0]
+    async def _concrete(self, ref: ModelRef) -> ModelRef:
+        return (await self._pool.chooser.concrete(ref))[0]
 
     async def _context_tokens(self, ref: ModelRef) -> int | None:
         with suppress(FarmError):  # the request itself will say that there is no such model now
@@ -405,8 +413,8 @@ class AsyncFarm:
         loaded_with = getattr(self.config.section(ref.provider), "context_tokens", None)
         return min(filter(None, (told, loaded_with)), default=None)
 
-    async def _embed(self, texts: tuple[str, ...], ref: ModelRef) -> Embeddings:
-        ref = await self._concrete(ref, "embedding")
+    async def _embed(self, texts: tuple[str, ...], ref: ModelRef, *, is_named: bool) -> Embeddings:
+        ref = await self._pool.chooser.embedder(ref, is_named=is_named)
         with explaining(ref, self.config):
             return await self._pool.embed(texts, ref)
 

@@ -94,7 +94,8 @@ class Completer:
             return []  # the prompt has begun, or may begin here
         found = self._of_parser(parser, before, start, offers_options=is_cell)
         takes_value = before and (option := parser.options().get(before[-1])) and option.nargs != 0
-        if is_cell and parser.takes_model_alone and start and not (words or takes_value or start[0] == "-"):
+        is_word = start and not (takes_value or start[0] == "-")
+        if is_cell and is_word and len(words) < parser.models_alone:
             return self._known.matching(start)
         return found
 

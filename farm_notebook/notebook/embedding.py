@@ -36,7 +36,8 @@ def embed_texts(session: Session, texts: Sequence[str], *, model: str | None, li
     found: dict[str, tuple[float, ...]] = {}
     counts: list[int | None] = []
     for batch in _batches(wanted):
-        line.show(f"Embedding … {len(found):,} of {len(wanted):,} texts")
+        if len(wanted) > BATCH:
+            line.show(f"Embedding … {len(found):,} of {len(wanted):,} texts")
         try:
             made = session.farm.embed(batch, model=named)
         except KeyboardInterrupt:

@@ -71,7 +71,7 @@ class LineParser(argparse.ArgumentParser):
     def __init__(self, prog: str, *, help_at: str, usage: str | None = None, description: str = "") -> None:
         super().__init__(prog, usage, description, add_help=False, allow_abbrev=False)
         self.help_at = help_at
-        self.takes_model_alone = False  # whether a cell magic's line may name one without an option
+        self.models_alone: float = 0  # how many a cell magic may name on its line without an option
         self._words: dict[str, tuple[str, ...]] = {}
         self._kinds: dict[str, NameKind] = dict(_KINDS)
         self._foreign: dict[str, str] = {}

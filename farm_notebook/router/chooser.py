@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from farm_notebook.config import FarmConfig
+from farm_notebook.config import AUTO, FarmConfig
 from farm_notebook.errors import FarmError, InvalidRequestError
 from farm_notebook.router.balance import ordered
 from farm_notebook.router.hints import briefly
@@ -83,6 +83,24 @@ class Chooser:
             return ref, ""
         pick = await self._picker.pick(ref, Wanted(needs or frozenset({"chat"})))
         return pick.ref, pick.reason
+
+    async def embedder(self, ref: ModelRef, *, is_named: bool) -> ModelRef:
+        """The model that is to embed.
+
+        Args:
+            ref: Dynamic or not.
+            is_named: Whether the user named it; else another of its provider's takes the place of one that is
+                known not to embed, as of the model that chats.
+
+        Raises:
+            FarmError: There is none.
+        """
+        wanted = Wanted(frozenset({"embedding"}))
+        if not is_named and not is_dynamic(ref):
+            listed = await self._listed(ref.provider)
+            if any(info.ref == ref and wanted.lacking(info) for info in listed):
+                ref = ModelRef(ref.provider, AUTO)
+        return (await self._picker.pick(ref, wanted)).ref if is_dynamic(ref) else ref
 
     async def context_tokens(self, ref: ModelRef) -> int | None:
         """The size of a model's context window in tokens, where its provider lists it."""

@@ -62,10 +62,10 @@ def completed(known: KnownModels, cell: str) -> list[str]:
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [
-        ("%farm ca", ["cache"]),
+        ("%farm cac", ["cache"]),
         ("u = %farm us", ["usage"]),
-        ("x = 1\n%farm ca", ["cache"]),
-        ("%farm ca|che", ["cache"]),
+        ("x = 1\n%farm cac", ["cache"]),
+        ("%farm cac|he", ["cache"]),
         ("%farm cache ", ["stats", "clear", "on", "off"]),
         ("%farm cache o", ["on", "off"]),
         ("%farm cache on ", []),
@@ -107,6 +107,7 @@ def completed(known: KnownModels, cell: str) -> list[str]:
         ("%%farm_chat -f fa|\nHi", []),
         ("%%farm_compare -m fast -m ollama:q|\nHi", ["ollama:qwen3"]),
         ("%%farm_compare -m fast,ollama:q|\nHi", ["fast,ollama:qwen3"]),
+        ("%%farm_compare fast ollama:q|\nHi", ["ollama:qwen3"]),
         ("%%farm_code -m fa|\nHi", ["fast"]),
         ("%farm panel g", ["gpu"]),
         ("%farm alias fa", ["fast"]),

@@ -411,7 +411,7 @@ def test_lines_are_completed_in_the_shell_and_the_others_stay_silent(
         raise AssertionError("nobody is asked while completing")
 
     monkeypatch.setattr(Farm, "list_models", asked)
-    assert completed(shell, "%farm ca") == ["cache"]
+    assert completed(shell, "%farm cac") == ["cache"]
     assert completed(shell, "%farm load ") == [
         *("scripted:echo", "llamacpp:smollm2:135m", "ollama:llama3.2:1b", "ollama:qwen3", "scripted:count-5")
     ]

@@ -102,7 +102,7 @@ def test_another_model_answers_in_awaited_cells_too(kernel: Kernel) -> None:
 @pytest.mark.parametrize(
     ("code", "matches", "start"),
     [
-        ("%farm ca", ["cache"], 6),
+        ("%farm cac", ["cache"], 6),
         ("%%farm_chat -m scripted:ec", ["scripted:echo"], 15),
         ("x = 1\n%farm cache o", ["on", "off"], 18),
     ],

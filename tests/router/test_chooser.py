@@ -322,6 +322,32 @@ async def test_a_ref_becomes_a_model_for_other_calls_too(
     assert (await bench.chooser.concrete(ref, needs=frozenset(needs)))[0] == found
 
 
+@pytest.mark.parametrize(
+    ("ref", "is_named", "found"),
+    [
+        ("ollama:other", False, "ollama:vectors"),
+        ("ollama:other", True, "ollama:other"),
+        ("ollama:vectors", False, "ollama:vectors"),
+        ("ollama:unlisted", False, "ollama:unlisted"),
+        ("huggingface:unknown", False, "huggingface:unknown"),
+        ("ollama:auto", True, "ollama:vectors"),
+        ("auto:auto", False, "ollama:vectors"),
+    ],
+)
+async def test_where_the_default_cannot_embed_another_of_its_provider_does(
+    ref: str, is_named: bool, found: str
+) -> None:
+    bench = Bench(Lists(OTHER, UNKNOWN, model("ollama:vectors", "embedding")))
+    assert str(await bench.chooser.embedder(model(ref).ref, is_named=is_named)) == found
+
+
+async def test_where_none_of_its_provider_embeds_either_that_is_an_error() -> None:
+    bench = Bench(Lists(OTHER))
+    with pytest.raises(InvalidRequestError, match="it needs embedding"):
+        await bench.chooser.embedder(OTHER.ref, is_named=False)
+    assert await bench.chooser.embedder(OTHER.ref, is_named=True) == OTHER.ref
+
+
 async def test_what_is_loaded_without_a_name_is_what_a_chat_would_meet() -> None:
     bench = Bench(Lists(model("ollama:vectors", "embedding", loaded=True), OTHER), model=AUTO)
     assert (await bench.chooser.concrete(ModelRef(AUTO, AUTO)))[0] == OTHER.ref

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -148,7 +149,7 @@ def parser() -> LineParser:
     cell.add_argument("-o", "--out", metavar="NAME", help="bind a DataFrame with a row a model to this name")
     add_cell_options(cell)
     made.explain_foreign(FOREIGN_OPTIONS)
-    made.takes_model_alone = True
+    made.models_alone = math.inf
     for name, kind in CONTEXT_KINDS.items():
         made.suggest_names(name, kind)
     return made

@@ -55,13 +55,14 @@ def run(session: Session, arguments: argparse.Namespace) -> object:
     line = StatusLine(session.shell)
     query = " ".join(arguments.query)
     made = embed_texts(session, (query, *texts.texts), model=arguments.model, line=line)
-    line.discard()
     session.known.add([str(made.ref)])
     best = nearest(made.vectors[0], made.vectors[1:], arguments.k)
     found: object
     if hasattr(texts.frame, "iloc"):
+        line.end(_note(texts, made.ref))
         found = _rows(texts, best)
     else:
+        line.discard()
         matches = [Match(score, texts.labels[place], texts.texts[place]) for score, place in best]
         found = _table(matches, _note(texts, made.ref))
     if arguments.out:
