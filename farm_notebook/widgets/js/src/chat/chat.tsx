@@ -56,6 +56,7 @@ export function ChatPanel({ host, notebook }: ChatPanelProps) {
           onDismiss={() => (exporting.problem.value = forget.problem.value = stop.problem.value = null)}
         />
         <div role="status">
+          {host.slice("doubt").value && <div class="farm-note">{host.slice("doubt").value}</div>}
           {exporting.outcome.value && (
             <div class="farm-chat-outcome">
               {exporting.outcome.value}

@@ -78,6 +78,8 @@ export interface ChatSlices {
   model: string | null;
   default_model: string;
   models: ModelChoice[] | null;
+  /** Why a question to the chosen model may fail; empty where nothing speaks against it. */
+  doubt: string;
   settings: Settings;
   [turn: `turn-${number}`]: Turn;
 }
