@@ -182,14 +182,14 @@ def test_it_is_told_of_the_variables_that_the_prompt_mentions_and_of_what_is_imp
     shell.run("def clean(frame):\n    return frame.dropna()\nother = 3")
     _, out = shell.run("%farm_code -c other plot clean(df) over a year")
     text = prompt()
-    assert text.endswith("</context>\n\nplot clean(df) over a year")
+    assert text.endswith("</context>\n\nWrite Python code: plot clean(df) over a year")
     assert "DataFrame, 2 rows x 2 columns" in text
     assert "def clean(frame):" in text
     assert '<variable name="other">\nint\n3\n' in text
     assert '<cell name="imports">\nimport pandas as pd\n</cell>' in text
     assert "context: clean, df, imports, other · " in out
     assert asked().messages[0].role == "system"
-    assert "Answer with the code only" in asked().messages[0].content
+    assert "Answer with Python code only" in asked().messages[0].content
 
 
 def test_it_may_take_the_place_of_the_cell(shell: Shell, inputs: list[tuple[str, bool]]) -> None:
@@ -219,7 +219,7 @@ def test_the_conversation_goes_on_and_no_history_leaves_it_alone(shell: Shell) -
     assert [message.content for message in asked().messages[1:]] == [
         "first",
         TellingProvider.words,
-        "now faster",
+        "Write Python code: now faster",
     ]
     shell.run("%farm_code --no-history alone")
     assert len(asked().messages) == 2
@@ -229,7 +229,7 @@ def test_the_conversation_goes_on_and_no_history_leaves_it_alone(shell: Shell) -
 def test_options_and_out_work_as_for_a_chat(shell: Shell) -> None:
     shell.run("%farm_code -t 0.5 --max-tokens 9 --seed 3 -s 'Use polars.' --out r x")
     assert asked().parameters() == {"temperature": 0.5, "max_tokens": 9, "seed": 3}
-    assert asked().messages[0].content.startswith("Use polars.\n\nYou write Python")
+    assert asked().messages[0].content.startswith("Use polars.\n\nAnswer with Python")
     assert shell.ip.user_ns["r"].text == TellingProvider.words
     out = shell.run("%farm_code --dry-run {r} x")[1]
     assert "Would go to telling:it; nothing was sent." in out

@@ -5,6 +5,7 @@ The model is told of the variables that the prompt mentions: their types, column
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["CellFormat", "prepare"]
 
 INSTRUCTION = (
-    "You write Python for a cell of a Jupyter notebook. Answer with the code only, in one fenced code block, "
-    "without words around it. What stands in the context exists already: use its names and columns as they "
-    "are, and do not define them anew."
+    "Answer with Python code only, in one fenced code block, without explanations: a cell of a Jupyter "
+    "notebook. The variables in the context exist already: use their names and columns, and do not define "
+    "them anew."
 )
+TASK = "Write Python code: {}"  # by which small models know what to do with a context
 
 
 class CellFormat(CodeFormat):
@@ -79,7 +81,8 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
         tokens=options.context_tokens,
         first=_mentioned(session, prompt),
     )
-    request = _request(session, options, context.before_message(said))
+    task = replace(said, content=TASK.format(said.content)) if said.content.strip() else said
+    request = _request(session, options, context.before_message(task))
     if options.dry_run:
         from farm_notebook.notebook.dry_run import describe_request
 
