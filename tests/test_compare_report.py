@@ -8,6 +8,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from farm_notebook.errors import AuthenticationError, MissingExtraError, ModelNotFoundError
@@ -252,6 +254,34 @@ def test_no_answer_leaves_its_column(text: str) -> None:
     assert third == "<p><strong>c</strong></p>\n<p>last</p>"
     for html in (first, second):
         assert not re.search(r"<(script|img|!--)|href=\"javascript", html)
+
+
+MARKS = [
+    "\n",
+    "\n\n",
+    " ",
+    "    ",
+    "\t",
+    "- ",
+    "> ",
+    "1. ",
+    "`",
+    "```",
+    "~~~",
+    "</div>",
+    "<div>",
+    "|",
+    "---",
+    "x",
+]
+PIECES = [*UNFINISHED, *MARKS]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+@settings(deadline=None)
+def test_whatever_an_answer_is_made_of_it_stays_in_its_column(text: str) -> None:
+    _, last = columns_of(side_by_side([Part("a", text), Part("b", "last")]))
+    assert last == "<p><strong>b</strong></p>\n<p>last</p>"
 
 
 def test_names_and_remarks_are_text() -> None:

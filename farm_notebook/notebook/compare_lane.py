@@ -40,6 +40,11 @@ class Tail:
         if len(self._text) > self._longest:
             self._cut()
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the text has a beginning that is not shown."""
+        return bool(self._start)
+
     def __str__(self) -> str:
         return self._start + self._text
 
@@ -86,11 +91,17 @@ class Lane:
         self._progress = Progress()
         self._size_bytes = 0
         self._is_thinking = False
+        self.is_whole_below = False  # once it has ended, and is shown whole elsewhere
 
     @property
     def text(self) -> str:
         """The end of the answer, as Markdown."""
-        return str(self._tail)
+        return "" if self.is_whole_below else str(self._tail)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether that is not all of it."""
+        return self._tail.is_cut
 
     @property
     def note(self) -> str:
@@ -112,6 +123,8 @@ class Lane:
     @property
     def remark(self) -> str:
         """What is to be said below the text, once it has ended."""
+        if self.is_whole_below:
+            return "The whole answer stands below."
         return self.contender.outcome.remark if self.contender.outcome else ""
 
     def add(self, event: Event | None) -> bool:

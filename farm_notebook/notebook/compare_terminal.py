@@ -52,6 +52,9 @@ class CompareTerminalDisplay(CompareDisplay):
         columns = [self._column(lane, width // beside - GAP, lines) for lane in lanes]
         self._draw(_grid(columns, beside))
 
+    def _show_whole(self, lane: Lane) -> None:
+        """There is no place for it: what is written above the columns stays."""
+
     def _leave(self, comparison: Comparison) -> None:
         if self._live is not None:
             self._live.stop()

@@ -102,6 +102,21 @@ def test_columns_grow_side_by_side_while_the_models_stream(open_notebook: OpenNo
     assert len(columns(notebook, 1)) == 3
 
 
+def test_a_long_answer_can_be_read_whole_while_another_streams(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook([LOAD, "%farm_compare -m scripted:count-900 -m scripted:slow-80 Hi"])
+    notebook.run(0)
+    notebook.start(1)
+    notebook.wait_for_text(1, "The whole answer stands below.")
+    notebook.wait_for_text(1, "word899")
+    assert notebook.outputs(1).count() == 2
+    notebook.wait_until_done(1)
+    wait_for("one output", lambda: notebook.outputs(1).count() == 1)
+    lefts = {left for left, _, _ in columns(notebook, 1)}
+    assert len(lefts) == 2
+    assert "word899" in notebook.text(1)
+    assert "word79" in notebook.text(1)
+
+
 def test_answers_keep_to_their_columns_and_are_harmless(open_notebook: OpenNotebook) -> None:
     ask = f"%%farm_compare --no-interpolate -m scripted:echo -m scripted:count-3\n{ANSWER}"
     notebook = open_notebook([LOAD, ask])

@@ -59,18 +59,28 @@ class Cell:
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _clear_at_next: bool = False
 
     def publish(
         self, data: dict[str, Any], metadata: Any = None, transient: Any = None, update: bool = False
     ) -> None:
         shown = transient["display_id"]
+        if self._clear_at_next and not update:
+            self.outputs.clear()
+            self._clear_at_next = False
         assert (shown in self.outputs) == update
         self.outputs[shown] = {"data": data, "metadata": metadata or {}}
         self.messages.append(self.outputs[shown])
 
-    def display(self, models: list[Contender], *, repaint_s: float | None = 0.0) -> CompareCellDisplay:
+    def clear_output(self, wait: bool = False) -> None:
+        assert wait, "clearing at once makes the page jump"
+        self._clear_at_next = True
+
+    def display(
+        self, models: list[Contender], *, repaint_s: float | None = 0.0, owns_cell: bool = True
+    ) -> CompareCellDisplay:
         shell: Any = SimpleNamespace(display_pub=self)
-        return CompareCellDisplay(shell, models, repaint_s=repaint_s)
+        return CompareCellDisplay(shell, models, repaint_s=repaint_s, owns_cell=owns_cell)
 
     @property
     def sent_bytes(self) -> int:
@@ -186,6 +196,52 @@ async def test_a_failure_is_shown_while_the_others_go_on() -> None:
     assert "<small>failed</small>" in cell.shown
     assert "*AuthenticationError: The key is wrong.*" in cell.shown
     assert "going on" in cell.shown
+
+
+async def test_a_long_answer_that_has_ended_is_shown_whole_while_the_others_go_on() -> None:
+    cell, (one, two) = Cell(), contenders(*TWO)
+    display = cell.display([one, two])
+    tell(display, one, TextDelta(WORDS))
+    tell(display, two, TextDelta("going on"))
+    await turn()
+    await end(display, one)
+    await turn()
+    live, whole = (output["data"]["text/markdown"] for output in cell.outputs.values())
+    assert WORDS.strip() in whole
+    assert "**scripted:count-1**<br><small>done · 2 tokens" in whole
+    assert "The whole answer stands below." in live
+    assert "going on" in live
+    assert "word1999" not in live
+    await end(display, two)
+    found = comparison(one, two)
+    display.finish(found)
+    await turn()
+    assert cell.shown == found.markdown(), "it is one output again"
+
+
+async def test_one_that_ends_before_anything_was_painted_stands_below_all_the_same() -> None:
+    cell, (one, two) = Cell(), contenders(*TWO)
+    display = cell.display([one, two])
+    tell(display, one, TextDelta(WORDS))
+    await end(display, one)
+    assert len(cell.outputs) == 2
+    found = comparison(one, two)
+    display.finish(found)
+    await turn()
+    assert cell.shown == found.markdown(), "nothing is painted over it"
+
+
+@pytest.mark.parametrize(("words", "owns_cell"), [("short", True), (WORDS, False)])
+async def test_otherwise_there_is_one_output_all_along(words: str, owns_cell: bool) -> None:
+    """A short answer is there anyway; and in a cell with other outputs, none could be taken away again."""
+    cell, (one, two) = Cell(), contenders(*TWO)
+    display = cell.display([one, two], owns_cell=owns_cell)
+    tell(display, one, TextDelta(words))
+    await end(display, one)
+    await turn()
+    assert len(cell.outputs) == 1
+    display.finish(comparison(one, two))
+    assert len(cell.outputs) == 1
 
 
 async def test_what_streams_is_made_safe() -> None:
@@ -352,7 +408,7 @@ async def test_the_end_in_a_terminal_is_the_figures_and_the_whole_answers() -> N
 async def test_where_nobody_looks_the_comparison_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     one, two = contenders(*TWO)
     shell: Any = SimpleNamespace()
-    display = compare_display_for(shell, [one, two], FARM.config.display, live=True)
+    display = compare_display_for(shell, [one, two], FARM.config.display, live=True, owns_cell=True)
     tell(display, one, TextDelta("from one"))
     await turn()
     assert capsys.readouterr().out == ""
@@ -363,6 +419,6 @@ async def test_where_nobody_looks_the_comparison_is_printed_once(capsys: pytest.
 
 def test_in_a_kernel_it_is_a_cells_output() -> None:
     shell: Any = SimpleNamespace(kernel=object(), display_pub=Cell())
-    display = compare_display_for(shell, contenders(*TWO), FARM.config.display, live=True)
+    display = compare_display_for(shell, contenders(*TWO), FARM.config.display, live=True, owns_cell=True)
     assert isinstance(display, CompareCellDisplay)
     assert LONGEST_LANE < LONGEST_LIVE == compare_display.LONGEST_LIVE

@@ -55,7 +55,7 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
         print(_describe(session, run, filled, options, context.note))
         return None
     display = compare_display_for(
-        session.shell, run.contenders, farm.config.display, live=not options.no_stream
+        session.shell, run.contenders, farm.config.display, live=not options.no_stream, owns_cell=owns_cell
     )
     return CompareTurn(session, options, run, display, context.note)
 
