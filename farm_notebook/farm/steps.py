@@ -33,7 +33,7 @@ from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.schemas import Shape
 from farm_notebook.types import ChatMessage, ChatRequest, Event, ToolResult
 
-__all__ = ["MAX_STEPS", "steps"]
+__all__ = ["MAX_STEPS", "shaped", "steps"]
 
 MAX_STEPS = 8
 
@@ -75,6 +75,11 @@ def steps(
     return with_tools(request) if shape is None else _with_schema(with_tools, request, shape)
 
 
+def shaped(request: ChatRequest, shape: Shape) -> ChatRequest:
+    """The request that is sent first where the answer is to be something."""
+    return _told(request, shape) if request.tools else replace(request, schema=shape.schema)
+
+
 async def _with_tools(
     ask: _Ask, request: ChatRequest, *, toolbox: Toolbox, max_steps: int, confirm: Confirm | None
 ) -> AsyncGenerator[StepEvent, None]:
@@ -107,7 +112,7 @@ async def _with_schema(
     with_tools: _Steps, request: ChatRequest, shape: Shape
 ) -> AsyncGenerator[StepEvent, None]:
     builder = StepsBuilder(request)
-    first = _told(request, shape) if request.tools else replace(request, schema=shape.schema)
+    first = shaped(request, shape)
     async with aclosing(_held_to(with_tools, first, shape)) as events:
         async for event in events:
             builder.add(event)

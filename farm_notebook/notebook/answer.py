@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
-from farm_notebook.errors import FarmError, ProviderError
+from farm_notebook.errors import FarmError, InvalidAnswerError, ProviderError
 from farm_notebook.farm import AsyncFarm
+from farm_notebook.farm.step_events import StepEvent
+from farm_notebook.farm.step_replies import StepsBuilder
 from farm_notebook.notebook.display import Display
 from farm_notebook.notebook.news import News
 from farm_notebook.reply import Reply, ReplyBuilder
@@ -25,6 +27,7 @@ class Answer:
         display: What the answer is painted on.
         news: What the user was told of models already.
         remark: What is said below the answer, besides; told when it is there, whole or in part.
+        events: Where the answer takes several requests, the events of all of them; without it those of one.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Answer:
         news: News,
         *,
         remark: Callable[[Reply], str] = lambda reply: "",
+        events: AsyncGenerator[StepEvent, None] | None = None,
     ) -> None:
         self.request = request
         self.reply: Reply | None = None
@@ -43,7 +47,8 @@ class Answer:
         self._news = news
         self._remark = remark
         self._begun_at = news.now()
-        self._builder = ReplyBuilder(request)
+        self._events = events
+        self._builder = ReplyBuilder(request) if events is None else StepsBuilder(request)
         self._digest: asyncio.Future[str | None] | None = None
 
     async def run(self) -> Reply:
@@ -57,16 +62,20 @@ class Answer:
             FarmError: The request failed; ``reply`` holds what had arrived, if anything had.
         """
         try:
-            async with aclosing(self._farm.events(self.request)) as events:
+            async with aclosing(self._events or self._farm.events(self.request)) as events:
                 async for event in events:
                     if isinstance(event, Started):
                         self._ask_digest(event.ref)
-                    self._builder.add(event)
+                    self._builder.add(event)  # type: ignore[arg-type]  # a stream's own are all it has
                     self._display.add(event)
             if self._digest is not None:
                 with suppress(FarmError):  # an answer is not lost because its model's digest cannot be told
                     self._builder.digest = await self._digest
             self.reply = self._builder.build()
+        except InvalidAnswerError:
+            self.reply = self._builder.build()
+            self._finish(self.reply)
+            raise
         except asyncio.CancelledError:
             self._keep_partial("interrupted")
             raise
@@ -82,6 +91,12 @@ class Answer:
             self._drop_digest()
         self._finish(self.reply)
         return self.reply
+
+    @property
+    def value(self) -> object:
+        """What the answer is, where it was to be something, and is; else the ``Reply``."""
+        builder = self._builder
+        return builder.value if isinstance(builder, StepsBuilder) and builder.is_valid else self.reply
 
     def _finish(self, reply: Reply) -> None:
         news = self._news.of(reply.ref, self._farm.models.events(), until=self._begun_at)

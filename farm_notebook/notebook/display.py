@@ -17,11 +17,13 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from farm_notebook.farm.step_events import Rejected, StepEvent, ToolFinished, ToolStarted
+from farm_notebook.notebook.calls import Calls, written_call
 from farm_notebook.notebook.formats import Bundle, Format, with_remark
 from farm_notebook.notebook.progress import Progress
 from farm_notebook.reply import Reply
 from farm_notebook.sanitize import as_inline_text, printable
-from farm_notebook.types import Event, TextDelta
+from farm_notebook.types import TextDelta, ToolResult
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -37,8 +39,8 @@ class Display(ABC):
     """What an answer is painted on."""
 
     @abstractmethod
-    def add(self, event: Event) -> None:
-        """Take the stream's next event."""
+    def add(self, event: StepEvent) -> None:
+        """Take the next event of the stream, or of what happens between the streams of one answer."""
 
     @abstractmethod
     def finish(self, reply: Reply, news: str = "") -> None:
@@ -76,16 +78,26 @@ class CellDisplay(Display):
         self._is_painted = False
         self._tail = ""
         self._progress = Progress()
+        self._calls = Calls()
         self._timer: asyncio.TimerHandle | None = None
         self._painted_at = float("-inf")
 
-    def add(self, event: Event) -> None:
+    def add(self, event: StepEvent) -> None:
         match event:
+            case ToolStarted() | ToolFinished():
+                self._show_call(event)
+                return
+            case Rejected():
+                self._tail = ""  # the answer is made anew
+                self._progress.add(event)
             case TextDelta(text) if text:
+                if self._calls:
+                    self._next_part()
+                    self._calls = Calls()
                 if not self._tail and not self._finished_parts:
                     self._repaint_now()  # the first word replaces a note, and need not wait its turn
                 self._tail += text
-            case _ if self._tail or self._finished_parts or not self._progress.add(event):
+            case _ if self._tail or self._finished_parts or self._calls or not self._progress.add(event):
                 return
         if self._repaint_s is not None and self._timer is None:
             loop = asyncio.get_running_loop()
@@ -95,6 +107,8 @@ class CellDisplay(Display):
     def finish(self, reply: Reply, news: str = "") -> None:
         is_behind = self._timer is not None
         self._stop_timer()
+        if self._calls:
+            self._end_calls()
         if is_behind and self._finished_parts:
             self._paint()  # the whole of a long answer takes a moment to make; its end need not wait
         shown = reply
@@ -113,6 +127,33 @@ class CellDisplay(Display):
                 self._publisher.clear_output(wait=True)
             else:
                 self._publish({})
+
+    def _show_call(self, event: ToolStarted | ToolFinished) -> None:
+        """The calls are a part by themselves, between what was said before them and what is said after."""
+        self._stop_timer()
+        if self._tail:
+            self._paint()
+            self._next_part()
+        match event:
+            case ToolStarted(call):
+                self._calls.begin(call)
+            case ToolFinished(result):
+                self._calls.end(result)
+        if self._repaint_s is not None or not self._calls.is_waiting:
+            self._paint_calls()
+
+    def _end_calls(self) -> None:
+        if self._calls.is_waiting:
+            self._calls.stop()
+            self._paint_calls()
+        self._next_part()
+
+    def _paint_calls(self) -> None:
+        self._publish({"text/markdown": self._calls.markdown, "text/plain": "\n".join(self._calls.lines)})
+
+    def _next_part(self) -> None:
+        self._finished_parts += 1
+        self._is_painted, self._tail = False, ""
 
     def _paint(self) -> None:
         self._timer = None
@@ -162,17 +203,19 @@ class TerminalDisplay(Display):
         self._wrote = False
         self._progress = Progress()
 
-    def add(self, event: Event) -> None:
+    def add(self, event: StepEvent) -> None:
         match event:
+            case ToolFinished(result):
+                self._show_call(result)
+            case ToolStarted(call) if not self._wrote and sys.stderr.isatty():
+                self._show_note(f"{written_call(call)} …")
             case TextDelta(text) if self._live:
                 self._clear_note()
                 sys.stdout.write(printable(text))
                 sys.stdout.flush()
                 self._wrote = True
             case _ if not self._wrote and sys.stderr.isatty() and self._progress.add(event):
-                width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be taken away
-                sys.stderr.write(f"{CLEAR_LINE}{self._progress.note[:width]}")
-                sys.stderr.flush()
+                self._show_note(self._progress.note)
 
     def finish(self, reply: Reply, news: str = "") -> None:
         self._clear_note()
@@ -189,6 +232,22 @@ class TerminalDisplay(Display):
 
     def discard(self) -> None:
         self._clear_note()
+
+    def _show_call(self, result: ToolResult) -> None:
+        """A line for the call; what is said after it stands below."""
+        self._clear_note()
+        calls = Calls()
+        calls.begin(result.call)
+        calls.end(result)
+        newline = "\n" if self._wrote else ""
+        sys.stdout.write(f"{newline}{calls.lines[0]}\n")
+        sys.stdout.flush()
+        self._wrote = False
+
+    def _show_note(self, note: str) -> None:
+        width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be taken away
+        sys.stderr.write(f"{CLEAR_LINE}{note[:width]}")
+        sys.stderr.flush()
 
     def _clear_note(self) -> None:
         if not self._wrote and sys.stderr.isatty():

@@ -15,7 +15,7 @@ from farm_notebook.notebook.segments import split_lines, split_markdown
 from farm_notebook.reply import Reply
 from farm_notebook.sanitize import as_inline_text, safe_html, safe_markdown
 
-__all__ = ["FORMATS", "Bundle", "CodeFormat", "Format", "code_bundle", "fenced_code", "with_remark"]
+__all__ = ["FORMATS", "Bundle", "CodeFormat", "Format", "code_bundle", "fence", "fenced_code", "with_remark"]
 
 Bundle: TypeAlias = dict[str, Any]
 
@@ -74,7 +74,7 @@ class CodeFormat(Format):
     instruction = "Answer with Python code only, in one fenced code block, without explanations."
 
     def preview(self, text: str) -> Bundle:
-        return {"text/markdown": _fence(text)}
+        return {"text/markdown": fence(text)}
 
     def final(self, reply: Reply) -> Bundle:
         return code_bundle(fenced_code(reply.text), "python", reply.footer)
@@ -144,7 +144,7 @@ def code_bundle(code: str, language: str, footer: str) -> Bundle:
     """
     word = re.sub(r"[^\w+#-]", "", language)
     return {
-        "text/markdown": f"{_fence(code, word)}\n\n<small>{as_inline_text(footer)}</small>",
+        "text/markdown": f"{fence(code, word)}\n\n<small>{as_inline_text(footer)}</small>",
         "text/plain": f"{code}\n\n{footer}",
     }
 
@@ -175,8 +175,8 @@ def _shortened(text: str) -> str:
     return text if more <= 0 else f"{text[:LONGEST_PLAIN]}…\n({more:,} more characters in the Markdown)"
 
 
-def _fence(code: str, language: str = "") -> str:
+def fence(code: str, language: str = "") -> str:
     """Code in a fence longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)
-    fence = "`" * (longest + 1)
-    return f"{fence}{language}\n{code}\n{fence}"
+    mark = "`" * (longest + 1)
+    return f"{mark}{language}\n{code}\n{mark}"

@@ -95,10 +95,10 @@ class FarmMagics(CellDefaults, Magics):
         turn = self._prepare(name, line, cell, owns_cell=True)
         if turn is None:
             return None
-        from farm_notebook import loop
+        from farm_notebook.farm import caller
 
         with self._outcome(turn):
-            await loop.run(turn.run())
+            await caller.run(turn.run())
         return turn.value
 
     @no_var_expand
@@ -120,10 +120,10 @@ class FarmMagics(CellDefaults, Magics):
         return None if turn is None else self._run(turn)
 
     def _run(self, turn: Turn) -> object:
-        from farm_notebook import loop
+        from farm_notebook.farm import caller
 
         with self._outcome(turn):
-            loop.run_blocking(turn.run())
+            caller.run_blocking(turn.run())
         return turn.value
 
     def _prepare(self, name: str, line: str, cell: str | None, *, owns_cell: bool) -> Turn | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from argparse import BooleanOptionalAction
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
@@ -27,14 +28,24 @@ __all__ = [
     "add_image_option",
     "add_model_option",
     "add_request_options",
+    "add_schema_options",
     "add_thread_options",
+    "add_tool_options",
     "check_out",
     "unfilled_names",
 ]
 
-_NAMES = r"(?:-c|--context|--image)=\{[^{}]+\}"
+_NAMES = r"(?:-c|--context|--image|--tool|--schema)=\{[^{}]+\}"
 
-CONTEXT_KINDS: Mapping[str, NameKind] = {"context": "variable", "file": "path", "image": "image"}
+CONTEXT_KINDS: Mapping[str, NameKind] = {
+    "context": "variable",
+    "file": "path",
+    "image": "image",
+    "tool": "callable",
+    "schema": "class",
+}
+AS_NAMES = ("object", "json", "df")
+MAX_STEPS = 8  # as farm.steps has it, which is not loaded for the options
 FormatName = Literal["markdown", "text", "code", "json", "html", "math"]
 
 
@@ -70,6 +81,33 @@ def add_image_option(group: ArgumentGroup) -> None:
         action="append",
         metavar="NAME_OR_PATH",
         help="a figure, a picture, a file, a URL; repeatable",
+    )
+
+
+def add_schema_options(group: ArgumentGroup) -> None:
+    """What an answer is to be."""
+    group.add_argument(
+        "--schema", metavar="NAME", help="a class, a type of some, a JSON schema: the cell's value is one"
+    )
+    group.add_argument(
+        "--as", dest="as_", choices=AS_NAMES, help="what --schema gives (df: a DataFrame; default: object)"
+    )
+
+
+def add_tool_options(group: ArgumentGroup) -> None:
+    """What a model may have called."""
+    group.add_argument(
+        "--tool", action="append", metavar="NAME", help="a function of the notebook; repeatable"
+    )
+    group.add_argument(
+        "--max-steps",
+        type=int,
+        default=MAX_STEPS,
+        metavar="N",
+        help="how often the model may be asked until it answers (default: %(default)s)",
+    )
+    group.add_argument(
+        "--confirm", action=BooleanOptionalAction, default=False, help="ask before a tool is called"
     )
 
 

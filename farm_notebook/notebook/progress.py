@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from farm_notebook.farm.step_events import Rejected, StepEvent
 from farm_notebook.notebook.loading import LoadSteps
 from farm_notebook.sanitize import printable
 from farm_notebook.types import (
-    Event,
     LoadProgress,
     PromptProgress,
     Queued,
@@ -35,7 +35,7 @@ class Progress:
         text = " · ".join(part for part in (self._way, self._step) if part)
         return text if len(text) <= LONGEST_NOTE else f"{text[: LONGEST_NOTE - 1]}…"
 
-    def add(self, event: Event) -> bool:
+    def add(self, event: StepEvent) -> bool:
         """Take the stream's next event; whether the line may have changed."""
         match event:
             case Routed(ref, reason):
@@ -54,7 +54,7 @@ class Progress:
         return True
 
 
-def _describe(event: Event) -> str | None:
+def _describe(event: StepEvent) -> str | None:
     """What is waited for at this moment; ``None`` for an event that says nothing of it."""
     match event:
         case PromptProgress(processed, total) if processed < total:
@@ -65,6 +65,8 @@ def _describe(event: Event) -> str | None:
             return f"Asking again in {_seconds(wait_s)} s … {problem}"
         case ReasoningDelta():
             return "Thinking …"
+        case Rejected(problem):
+            return f"Asking for a correction … {problem}"
         case _:
             return None
 

@@ -38,6 +38,11 @@ DEFAULTS = ChatOptions(
     file=(),
     context_tokens=None,
     image=(),
+    schema=None,
+    as_=None,
+    tool=(),
+    max_steps=8,
+    confirm=False,
     no_stream=False,
     no_interpolate=False,
 )
@@ -394,7 +399,7 @@ def test_the_help_documents_every_option_and_format() -> None:
     text = parser().format_help()
     assert not set(FOREIGN_OPTIONS) & set(text.split())
     for field in dataclasses.fields(ChatOptions):
-        assert f"--{field.name.replace('_', '-')}" in text
+        assert f"--{field.name.rstrip('_').replace('_', '-')}" in text
     assert "{markdown,text,code,json,html,math}" in text
 
 

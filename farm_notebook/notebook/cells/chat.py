@@ -11,12 +11,12 @@ from farm_notebook.notebook.display import display_for
 from farm_notebook.notebook.formats import FORMATS, fenced_code
 from farm_notebook.notebook.interpolation import Filled, interpolate
 from farm_notebook.notebook.pictures import read_pictures
+from farm_notebook.notebook.plan import Plan
 from farm_notebook.types import ChatMessage, ChatRequest
 
 if TYPE_CHECKING:
     from farm_notebook.farm import AsyncFarm
     from farm_notebook.notebook.session import Session
-    from farm_notebook.reply import Reply
 
 __all__ = ["ChatTurn", "prepare"]
 
@@ -38,23 +38,37 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
     said = ChatMessage("user", filled.text, read_pictures(options.image, session.namespace()))
     context = read_context(session, options.wanted, model=options.model, tokens=options.context_tokens)
     farm = session.farm.core
-    request = _request(farm, session, options, context.before_message(said))
+    plan = Plan(session, options)
+    request = plan.first(_request(farm, session, options, plan, context.before_message(said)))
     if options.dry_run:
         from farm_notebook.notebook.dry_run import describe_request
 
         decision = session.farm.route(options.model)
         print(describe_request(request, filled, decision, options, note=context.note))
         return None
-    form = FORMATS[options.format]
     display = display_for(
-        session.shell, form, farm.config.display, live=not options.no_stream, owns_cell=owns_cell
+        session.shell,
+        plan.form(FORMATS[options.format]),
+        farm.config.display,
+        live=not options.no_stream,
+        owns_cell=owns_cell and not plan.functions,  # what they print and draw is to stay
     )
-    answer = Answer(farm, request, display, session.news, remark=lambda reply: context.note)
-    return ChatTurn(session, options, said, answer)
+    answer = Answer(
+        farm,
+        request,
+        display,
+        session.news,
+        remark=lambda reply: " · ".join(filter(None, (context.note, plan.remark(reply)))),
+        events=plan.events(farm, request),
+    )
+    return ChatTurn(session, options, said, answer, plan)
 
 
-def _request(farm: AsyncFarm, session: Session, options: ChatOptions, prompt: ChatMessage) -> ChatRequest:
-    system = [text for text in (options.system, FORMATS[options.format].instruction) if text]
+def _request(
+    farm: AsyncFarm, session: Session, options: ChatOptions, plan: Plan, prompt: ChatMessage
+) -> ChatRequest:
+    form = FORMATS[options.format].instruction if plan.shape is None else None
+    system = [text for text in (options.system, form) if text]
     history = () if options.no_history else session.history(options.thread)
     return farm.request(
         (*history, prompt),
@@ -67,6 +81,7 @@ def _request(farm: AsyncFarm, session: Session, options: ChatOptions, prompt: Ch
         stop=options.stop,
         cache=options.cache,
         sample=options.sample,
+        tools=plan.functions or None,
     )
 
 
@@ -78,18 +93,23 @@ class ChatTurn:
         options: Of the line.
         said: What the user said, without what of the notebook was told besides.
         answer: The request on its way.
+        plan: What it takes besides.
     """
 
-    def __init__(self, session: Session, options: ChatOptions, said: ChatMessage, answer: Answer) -> None:
+    def __init__(
+        self, session: Session, options: ChatOptions, said: ChatMessage, answer: Answer, plan: Plan
+    ) -> None:
         self._session = session
         self._options = options
         self._said = said
         self._answer = answer
+        self._plan = plan
+        self._value: object = None
 
     @property
-    def value(self) -> Reply | None:
-        """The answer, whole or partial."""
-        return self._answer.reply
+    def value(self) -> object:
+        """The answer, whole or partial, or the value that it is; there once it was kept."""
+        return self._value
 
     async def run(self) -> None:
         """Ask, and paint the answer."""
@@ -100,11 +120,12 @@ class ChatTurn:
         reply, session, options = self._answer.reply, self._session, self._options
         if reply is None:
             return
+        self._value = self._plan.value(self._answer.value)
         if reply.text:
             session.known.add([str(reply.ref)])
         if options.out:
-            session.shell.user_ns[options.out] = reply
+            session.shell.user_ns[options.out] = self._value
         if not options.no_history and reply.text:
             session.threads.add(options.thread, self._said, reply)
-        if options.format == "code" and not reply.is_partial:
+        if options.format == "code" and self._plan.shape is None and not reply.is_partial:
             session.shell.set_next_input(fenced_code(reply.text), replace=False)

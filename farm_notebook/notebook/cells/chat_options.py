@@ -21,6 +21,8 @@ from farm_notebook.notebook.options import (
     add_image_option,
     add_model_option,
     add_request_options,
+    add_schema_options,
+    add_tool_options,
     check_out,
     unfilled_names,
 )
@@ -28,12 +30,13 @@ from farm_notebook.threads import DEFAULT_THREAD
 
 if TYPE_CHECKING:
     from farm_notebook.notebook.context.gather import Wanted
+    from farm_notebook.notebook.structured import AsName
     from farm_notebook.types import CacheUse
 
 __all__ = ["ChatOptions", "parse_cell_line", "parse_line", "parser"]
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
-_REPEATABLE = ("stop", "context", "cell", "file", "image")
+_REPEATABLE = ("stop", "context", "cell", "file", "image", "tool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,11 @@ class ChatOptions:
     file: tuple[str, ...]
     context_tokens: int | None
     image: tuple[str, ...]
+    schema: str | None
+    as_: AsName | None
+    tool: tuple[str, ...]
+    max_steps: int
+    confirm: bool
     no_stream: bool
     no_interpolate: bool
 
@@ -131,6 +139,10 @@ def _options(values: argparse.Namespace) -> ChatOptions:
     repeated = {name: tuple(getattr(values, name) or ()) for name in _REPEATABLE}
     options = ChatOptions(**vars(values) | repeated)
     check_out(options.out)
+    if options.as_ and options.schema is None:
+        raise InvalidRequestError(f"--as {options.as_} needs --schema, which says what the answer is to be.")
+    if options.max_steps < 1:
+        raise InvalidRequestError(f"--max-steps {options.max_steps} is out of range; it must be at least 1.")
     return options
 
 
@@ -155,12 +167,14 @@ def parser() -> LineParser:
     told = made.add_argument_group("what of the notebook is told")
     add_context_options(told)
     add_image_option(told)
+    add_tool_options(made.add_argument_group("tools"))
     cell = made.add_argument_group("the cell")
-    cell.add_argument("-o", "--out", metavar="NAME", help="bind the Reply to this name")
+    add_schema_options(cell)
+    cell.add_argument("-o", "--out", metavar="NAME", help="bind the cell's value to this name")
     add_format_option(cell)
     add_cell_options(cell)
     made.explain_foreign(FOREIGN_OPTIONS)
-    made.takes_model_alone = True
+    made.models_alone = 1
     for name, kind in CONTEXT_KINDS.items():
         made.suggest_names(name, kind)
     return made
