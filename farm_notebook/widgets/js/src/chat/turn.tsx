@@ -40,6 +40,11 @@ export function TurnView({ host, name, after, codeActions }: TurnProps) {
         {turn && !isRunning.value ? (
           <>
             <ErrorNote problem={turn.problem} />
+            {turn.problem && after === 0 ? (
+              <Button onClick={retry.run} isRunning={retry.isRunning.value} isDisabled={isBusy(host)}>
+                Retry
+              </Button>
+            ) : null}
             <footer class="farm-reply-foot">
               <span class={turn.answer.is_partial ? "farm-reply-facts farm-reply-partial" : "farm-reply-facts"}>
                 {turn.answer.footer}
@@ -153,7 +158,14 @@ function Editing({ host, name, question, after, close }: QuestionProps & { close
   );
 }
 
+/** A question that is longer is folded. */
+const LONG_CHARS = 1_200;
+const LONG_LINES = 16;
+
 function Bubble({ question }: { question: Question }) {
+  const isOpen = useSignal(false);
+  const { text } = question;
+  const isLong = text.length > LONG_CHARS || text.split("\n", LONG_LINES + 1).length > LONG_LINES;
   return (
     <div class="farm-bubble">
       {question.images.length ? (
@@ -165,7 +177,17 @@ function Bubble({ question }: { question: Question }) {
           ))}
         </ul>
       ) : null}
-      {question.text}
+      <div class={isLong && !isOpen.value ? "farm-bubble-folded" : ""}>{text}</div>
+      {isLong ? (
+        <button
+          type="button"
+          class="farm-bubble-more"
+          aria-expanded={isOpen.value}
+          onClick={() => (isOpen.value = !isOpen.peek())}
+        >
+          {isOpen.value ? "Show less" : "Show all of it"}
+        </button>
+      ) : null}
     </div>
   );
 }
