@@ -8,12 +8,19 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from farm_notebook.errors import InvalidRequestError
 
-__all__ = ["FOREIGN_OPTIONS", "FOREIGN_SUBCOMMANDS", "ModelOrParameters", "Parameters", "our_name"]
+__all__ = [
+    "FOREIGN_OPTIONS",
+    "FOREIGN_SUBCOMMANDS",
+    "ModelOrParameters",
+    "Parameters",
+    "our_name",
+    "take_model",
+]
 
 _SAGEMAKER = "SageMaker is reached through an endpoint of yours that speaks OpenAI's protocol: [endpoints]."
 FOREIGN_OPTIONS: Mapping[str, str] = {
@@ -47,6 +54,25 @@ def our_name(name: str) -> str:
     """A model's name, where Jupyter AI calls its provider otherwise."""
     provider, colon, model = name.partition(":")
     return f"{RENAMED.get(provider, provider)}{colon}{model}" if model else name
+
+
+def take_model(values: argparse.Namespace, words: list[str], *, is_model: Callable[[str], bool]) -> None:
+    """Have the first of the words among a cell magic's options be the model, where it is one's name.
+
+    Args:
+        values: The options; the model is set.
+        words: What stands among them; the name is taken out.
+        is_model: Whether a word is a model's name, and no prompt that went astray.
+
+    Raises:
+        InvalidRequestError: Another one is named by ``-m``.
+    """
+    if not words or not is_model(words[0]):
+        return
+    named = our_name(words.pop(0))
+    if values.model not in (None, named):
+        raise InvalidRequestError(f"Two models are named, {named!r} and {values.model!r}. Leave out one.")
+    values.model = named
 
 
 class ModelOrParameters(argparse.Action):

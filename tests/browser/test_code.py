@@ -29,12 +29,13 @@ class Told(ScriptedProvider):
 
 WORDS = {
     "code": "```python\\nsales.groupby('city')['price'].mean()\\n```",
-    "fix": "The column is called `price`; there is no `prise`.\\n\\n```python\\nsales['price'].sum()\\n```",
+    "fix": "`maen` is misspelt: the name is `mean`.\\n\\n"
+    "```python\\nmean = sales.price.mean()\\nprint(f'{mean:.2f}')\\n```",
 }
 farm_notebook.register_provider(Told)
 sales = pd.DataFrame({"city": ["Rome", "Oslo", "Rome"], "price": [3.0, 5.0, 4.0]})'''
 CODE = "%%farm_code -m told:code\nthe mean price of sales by city"
-CELLS = [SETUP, CODE, "sales['prise'].sum()", "%farm fix -m told:fix", "# the end"]
+CELLS = [SETUP, CODE, "mean = sales.price.mean()\nprint(f'{maen:.2f}')", "%farm fix -m told:fix", "# the end"]
 
 
 def source(notebook: NotebookPage, index: int) -> str:
@@ -56,12 +57,13 @@ def test_what_is_proposed_stands_below_and_was_not_run(lab: LabServer, page: Pag
     notebook.run(3)
     notebook.run(4)
     expect(notebook.cells).to_have_count(len(CELLS) + 2)
-    assert "there is no prise" in notebook.text(4)
-    assert "context: the error, In[4], sales · " in notebook.text(4)
-    assert source(notebook, 5) == "sales['price'].sum()"
+    assert "maen is misspelt" in notebook.text(4)
+    assert "context: the error, In[4], mean, sales · " in notebook.text(4)
+    assert source(notebook, 5).endswith("print(f'{mean:.2f}')")
     assert notebook.prompt(5).strip("[]: ") == ""
     notebook.run(5)
-    assert "12.0" in notebook.text(5)
+    assert notebook.text(5) == "4.00"
+    notebook.select(1)  # scrolls there
     page.screenshot(path=pictures / "code-lab.png")
 
 

@@ -149,6 +149,7 @@ ERRORS: list[tuple[str, type[Exception], str]] = [
     ("%%farm_chat -c df\n\n", InvalidRequestError, "The prompt is empty"),
     ("%%farm_code\n\n", InvalidRequestError, "The prompt is empty"),
     ("%%farm_code df\nHi", InvalidRequestError, "'df' stands behind %%farm_code"),
+    ("%%farm_code -m scripted:echo telling:it\nHi", InvalidRequestError, "Two models are named"),
     ("%farm explain dff", InvalidRequestError, "Did you mean df?"),
     ("%farm explain In[99]", InvalidRequestError, "'In[99]' names no cell that was run"),
 ]
@@ -239,6 +240,18 @@ def test_options_and_out_work_as_for_a_chat(shell: Shell) -> None:
 def test_a_broken_answer_puts_nothing_before_the_user(shell: Shell, inputs: list[tuple[str, bool]]) -> None:
     shell.error("%farm_code -m scripted:fail-3 x")
     assert inputs == []
+
+
+def test_a_model_may_stand_by_itself_behind_the_magic(shell: Shell) -> None:
+    assert "Would go to scripted:echo" in shell.run("%%farm_code scripted:echo --dry-run -t 0\nHi")[1]
+
+
+def test_what_stands_in_the_prompt_is_not_told_besides(shell: Shell) -> None:
+    shell.run("limit = 7\nother = 8")
+    shell.run("%farm_code show {limit} and other")
+    assert "Write Python code: show 7 and other" in prompt()
+    assert '<variable name="limit">' not in prompt()
+    assert '<variable name="other">' in prompt()
 
 
 # --- %farm fix

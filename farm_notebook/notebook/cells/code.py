@@ -5,13 +5,13 @@ The model is told of the variables that the prompt mentions: their types, column
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.asked import AskedTurn
-from farm_notebook.notebook.cells.code_options import CodeOptions, parse_line
+from farm_notebook.notebook.cells.code_options import CodeOptions, parse_cell_line, parse_line
 from farm_notebook.notebook.code_cell import CodeCell, cell_of
 from farm_notebook.notebook.context.mentioned import names_in_prose
 from farm_notebook.notebook.context.piece import Piece
@@ -60,13 +60,12 @@ class CellFormat(CodeFormat):
 
 def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -> AskedTurn | None:
     """Everything up to the request; ``None`` where nothing is to be sent."""
-    options, rest = parse_line(line, session.fill, session.defaults.of_cells())
-    if cell is not None and rest:
-        raise InvalidRequestError(
-            f"{rest!r} stands behind %%farm_code; what the code is to do goes on the lines below, and a "
-            "variable's name behind -c."
-        )
-    prompt = (rest if cell is None else cell).strip("\n")
+    defaults = session.defaults.of_cells()
+    if cell is None:
+        options, prompt = parse_line(line, session.fill, defaults)
+    else:
+        options = parse_cell_line(line, session.fill, defaults, is_model=session.is_model)
+        prompt = cell.strip("\n")
     if options.reset:
         session.threads.reset(options.thread)
         if not prompt.strip():
@@ -79,7 +78,7 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
         options.wanted,
         model=options.model,
         tokens=options.context_tokens,
-        first=_mentioned(session, prompt),
+        first=_mentioned(session, prompt, besides=filled.filled),
     )
     task = replace(said, content=TASK.format(said.content)) if said.content.strip() else said
     request = _request(session, options, context.before_message(task))
@@ -138,11 +137,17 @@ def _request(session: Session, options: CodeOptions, prompt: ChatMessage) -> Cha
     )
 
 
-def _mentioned(session: Session, prompt: str) -> list[Piece]:
-    """What is told of the variables that a prompt speaks of, and which modules are imported."""
+def _mentioned(session: Session, prompt: str, *, besides: Sequence[str]) -> list[Piece]:
+    """What is told of the variables that a prompt speaks of, and which modules are imported.
+
+    Args:
+        session: The shell's.
+        prompt: As it was written.
+        besides: Names whose values stand in the prompt already.
+    """
     namespace, hidden = session.shell.user_ns, hidden_names(session.shell)
     names = names_in_prose(prompt, namespace, hidden=hidden)
-    own = [name for name in names if not isinstance(namespace[name], ModuleType)]
+    own = [name for name in names if not isinstance(namespace[name], ModuleType) and name not in besides]
     imports = [
         f"import {value.__name__}" + ("" if name == value.__name__ else f" as {name}")
         for name, value in namespace.items()

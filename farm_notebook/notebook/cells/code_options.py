@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS
+from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS, take_model
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.options import (
     CONTEXT_KINDS,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from farm_notebook.notebook.context.gather import Wanted
     from farm_notebook.types import CacheUse
 
-__all__ = ["CodeOptions", "parse_line", "parser"]
+__all__ = ["CodeOptions", "parse_cell_line", "parse_line", "parser"]
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _REPEATABLE = ("stop", "context", "cell", "file", "image")
@@ -88,10 +90,42 @@ def parse_line(
         InvalidRequestError: Quoting the bad option and listing the valid ones.
     """
     values, prompt = parser().parse_line(line, unfilled_names(fill), defaults)
+    return _options(values), prompt
+
+
+def parse_cell_line(
+    line: str,
+    fill: Callable[[str], str],
+    defaults: Mapping[str, object] = _NOTHING,
+    *,
+    is_model: Callable[[str], bool],
+) -> CodeOptions:
+    """The options of ``%%farm_code``, among which a model's name may stand by itself.
+
+    Args:
+        line: What stands behind the magic's name.
+        fill: As for ``parse_line``.
+        defaults: As for ``parse_line``.
+        is_model: Whether a word is a model's name.
+
+    Raises:
+        InvalidRequestError: As ``parse_line``; or something else stands there, too.
+    """
+    values, words = parser().parse_cell_line(line, unfilled_names(fill), defaults)
+    take_model(values, words, is_model=is_model)
+    if words:
+        raise InvalidRequestError(
+            f"{' '.join(words)!r} stands behind %%farm_code; what is to be done goes on the lines below, a "
+            "variable's name behind -c, and a model's behind -m."
+        )
+    return _options(values)
+
+
+def _options(values: argparse.Namespace) -> CodeOptions:
     repeated = {name: tuple(getattr(values, name) or ()) for name in _REPEATABLE}
     options = CodeOptions(**vars(values) | repeated)
     check_out(options.out)
-    return options, prompt
+    return options
 
 
 @cache
