@@ -245,7 +245,8 @@ test("code is put into a cell where the page can do that", async () => {
   const insert = vi.fn();
   const { host } = conversation([turn("how?", CODE)]);
   show(<ChatPanel host={host} notebook={{ insert } as unknown as NotebookCells} />);
-  await settle(async () => (await drawn("Insert as new cell")).click());
+  const insertion = await drawn("Insert as new cell");
+  await settle(() => insertion.click());
   expect(insert).toHaveBeenCalledWith([{ cell_type: "code", source: "x = 1" }], expect.any(Element));
 });
 
