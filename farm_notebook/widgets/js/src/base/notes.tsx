@@ -1,11 +1,14 @@
 /** What a panel says of itself: an error where it happened, a kernel that is busy or gone. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { Host, PartHost, Problem } from "./host";
 
 /** How long a panel waits for its state before it says so. */
 export const WAITING_MS = 2_000;
+
+/** What widget managers put around a view whose widget was restored from a saved notebook. */
+const WITHOUT_KERNEL = ".jupyter-widgets-disconnected";
 
 /** An error with what to do about it. */
 export function ErrorNote({ problem, onDismiss }: { problem: Problem | null; onDismiss?: () => void }) {
@@ -42,31 +45,20 @@ export function BackgroundError({ host }: { host: Pick<PartHost, "problem"> }) {
   return <ErrorNote problem={host.problem.value} onDismiss={() => (host.problem.value = null)} />;
 }
 
-/** Says that there is no state yet, or no kernel any more. */
+/** Says that there is no state yet, or no kernel any more. In a saved page nothing is said: the static output is. */
 export function ConnectionNote({ host }: { host: Host }) {
+  const place = useRef<HTMLDivElement>(null);
   const hasWaited = useSignal(false);
   useEffect(() => {
-    const timer = setTimeout(() => (hasWaited.value = true), WAITING_MS);
+    const timer = setTimeout(() => (hasWaited.value = !place.current?.closest(WITHOUT_KERNEL)), WAITING_MS);
     return () => clearTimeout(timer);
   }, []);
-  if (host.connection.value === "gone") {
-    return (
-      <div class="farm-note" role="status">
-        The kernel of this panel is gone. Run its cell again.
-      </div>
-    );
-  }
-  if (host.connection.value === "waiting" && hasWaited.value && !isSavedPage()) {
-    return (
-      <div class="farm-note" role="status">
-        Waiting for the kernel. If it has ended, run this cell again.
-      </div>
-    );
-  }
-  return null;
-}
-
-/** Whether this is a page that nbconvert made: it holds the widgets' state itself, and will never have a kernel. */
-function isSavedPage(): boolean {
-  return document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]') !== null;
+  let text = "";
+  if (host.connection.value === "gone") text = "The kernel of this panel is gone. Run its cell again.";
+  else if (host.connection.value === "waiting" && hasWaited.value) text = "Waiting for the kernel.";
+  return (
+    <div ref={place} class="farm-live" role="status">
+      {text && <div class="farm-note">{text}</div>}
+    </div>
+  );
 }
