@@ -20,6 +20,7 @@ from farm_notebook.providers.scripted import ScriptedProvider
 from farm_notebook.types import (
     ChatRequest,
     Event,
+    Finished,
     LoadProgress,
     ModelRef,
     Started,
@@ -250,6 +251,31 @@ def test_the_time_to_the_first_token_does_not_count_loading(farm: AsyncFarm) -> 
     reply = each.outcome.reply
     assert reply is not None
     assert (reply.text, reply.timings.load_s, reply.timings.total_s) == ("one two", 4.0, 6.5)
+
+
+async def test_an_answer_is_whole_before_its_models_digest_is_told(
+    farm: AsyncFarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def never(ref: ModelRef) -> str:
+        asked.set()
+        await asyncio.sleep(SOON_S * 10)
+        return "digest"
+
+    monkeypatch.setattr(farm, "digest", never)
+    each = contender(farm, [0.0])
+    each.begin()
+    each.add(TextDelta("all of it"))
+    each.add(Finished("stop"))
+    working = asyncio.create_task(each.finish(farm))
+    await asked.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    each.stop()
+    assert each.outcome is not None
+    assert (each.outcome.status, each.outcome.text) == ("done", "all of it")
 
 
 def test_what_has_ended_is_not_stopped_again(farm: AsyncFarm) -> None:

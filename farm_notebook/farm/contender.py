@@ -90,9 +90,10 @@ class Contender:
             IncompleteStreamError: Without its finish mark.
         """
         assert self._builder is not None, "nobody who cannot be asked has a stream"
+        self.outcome = Outcome(self.name, self._builder.build())  # whole, whatever comes of the rest
         with suppress(FarmError):  # an answer is not lost because its model's digest cannot be told
             self._builder.digest = await farm.digest(self._builder.ref)
-        self.outcome = Outcome(self.name, self._builder.build())
+            self.outcome = Outcome(self.name, self._builder.build())
 
     def fail(self, error: FarmError) -> None:
         """It has ended with an error; what had arrived is kept."""

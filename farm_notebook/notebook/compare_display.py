@@ -52,7 +52,7 @@ class CompareDisplay(ABC):
         lane = self._lanes[contender]
         if not lane.add(event) or self._repaint_s is None:
             return
-        if event is None and lane.is_cut and any(each.outcome is None for each in self._lanes):
+        if event is None and lane.is_cut and self._may_go_on(contender):
             self._show_whole(lane)
         if self._timer is not None:
             return
@@ -65,6 +65,11 @@ class CompareDisplay(ABC):
         self._stop_timer()
         self._repaint_s = None
         self._leave(comparison)
+
+    def _may_go_on(self, ended: Contender) -> bool:
+        """Whether the others do after one has ended; where it was stopped, all are."""
+        is_stopped = ended.outcome is None or ended.outcome.status == "interrupted"
+        return not is_stopped and any(each.outcome is None for each in self._lanes)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

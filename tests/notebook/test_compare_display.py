@@ -244,6 +244,16 @@ async def test_otherwise_there_is_one_output_all_along(words: str, owns_cell: bo
     assert len(cell.outputs) == 1
 
 
+async def test_where_all_are_stopped_none_is_shown_whole_first() -> None:
+    cell, (one, two) = Cell(), contenders(*TWO)
+    display = cell.display([one, two])
+    tell(display, one, TextDelta(WORDS))
+    await turn()
+    one.stop()
+    display.show(one, None)
+    assert len(cell.outputs) == 1
+
+
 async def test_what_streams_is_made_safe() -> None:
     cell, (one, two) = Cell(), contenders(*TWO)
     display = cell.display([one, two])

@@ -112,6 +112,8 @@ def test_options_go_to_all_models(shell: Shell) -> None:
     assert [each.status for each in found] == ["cut at the token limit"] * 2
     parameters = {"temperature": 0.5, "max_tokens": 1, "seed": 3}
     assert [reply.parameters for reply in found.replies.values()] == [parameters] * 2
+    found = compared(shell, f'%farm_compare {BOTH} --model-parameters {{"top_p": 0.9, "seed": 3}} Hi')
+    assert found.replies["scripted:echo"].parameters == {"top_p": 0.9, "seed": 3}
 
 
 def test_no_conversation_is_sent_or_remembered(shell: Shell) -> None:
@@ -154,6 +156,7 @@ def test_a_dry_run_shows_what_each_would_be_sent_and_sends_nothing(
         ("-m scripted:count-2 Hi", "scripted:echo"),
         ("-m scripted:echo -m scripted:echo Hi", "'scripted:echo' is named twice"),
         (BOTH, "The prompt is empty"),
+        (f'{BOTH} -m {{"top_p": 0.9}} Hi', "Parameters stand behind --model-parameters."),
         (f"{BOTH} --thread x Hi", "'--thread' is not an option"),
         (f"{BOTH} --out a-b Hi", "--out 'a-b' is not a name"),
         (f"{BOTH} -t -1 Hi", "temperature=-1.0 is out of range"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm_notebook import loop
 from farm_notebook.errors import FarmError, InvalidRequestError, MissingExtraError
@@ -16,7 +16,6 @@ from farm_notebook.notebook.context.gather import budget_of
 from farm_notebook.notebook.context.read import read_context
 from farm_notebook.notebook.interpolation import Filled, interpolate
 from farm_notebook.notebook.pictures import read_pictures
-from farm_notebook.request import Options
 from farm_notebook.types import ChatMessage
 
 if TYPE_CHECKING:
@@ -71,16 +70,9 @@ def _context_tokens(session: Session, options: CompareOptions) -> int | None:
     return budget_of(min((window for window in windows if window is not None), default=None))
 
 
-def _request_options(options: CompareOptions) -> Options:
-    return Options(
-        system=options.system,
-        temperature=options.temperature,
-        max_tokens=options.max_tokens,
-        seed=options.seed,
-        stop=options.stop,
-        cache=options.cache,
-        sample=options.sample,
-    )
+def _request_options(options: CompareOptions) -> dict[str, Any]:
+    names = ("system", "temperature", "max_tokens", "seed", "stop", "cache", "sample")
+    return {**options.model_parameters, **{name: getattr(options, name) for name in names}}
 
 
 def _too_few(session: Session, options: CompareOptions) -> str:

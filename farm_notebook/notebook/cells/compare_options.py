@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import InvalidRequestError
-from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS, our_name
+from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS, Parameters, our_name
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.options import (
     CONTEXT_KINDS,
@@ -39,6 +39,7 @@ class CompareOptions:
 
     models: tuple[str, ...]
     one_by_one: bool
+    model_parameters: Mapping[str, Any]
     temperature: float | None
     max_tokens: int | None
     system: str | None
@@ -116,7 +117,9 @@ def parse_cell_line(
     return options
 
 
-def _options(values: argparse.Namespace, named: Iterable[str]) -> CompareOptions:
+def _options(values: argparse.Namespace, named: Sequence[str]) -> CompareOptions:
+    if objects := [words for words in named if words.startswith("{")]:
+        raise InvalidRequestError(f"{objects[0]!r} is no model. Parameters stand behind --model-parameters.")
     given: dict[str, object] = {name: tuple(getattr(values, name) or ()) for name in _REPEATABLE}
     given |= {"models": tuple(our_name(name) for name in _names(named))}
     others = {name: value for name, value in vars(values).items() if name != "model"}
@@ -141,7 +144,15 @@ def parser() -> LineParser:
     models.add_argument(
         "--one-by-one", action="store_true", help="ask them in turn: none takes the machine from another"
     )
-    add_request_options(made.add_argument_group("the request"))
+    request = made.add_argument_group("the request")
+    add_request_options(request)
+    request.add_argument(
+        "--model-parameters",
+        action=Parameters,
+        default=_NOTHING,
+        metavar="JSON",
+        help='what no option says, e.g. {"top_p": 0.9}',
+    )
     told = made.add_argument_group("what of the notebook is told")
     add_context_options(told)
     add_image_option(told)
