@@ -6,9 +6,11 @@ import ast
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markdown_it import MarkdownIt
+
+from farm_notebook.sanitize import printable
 
 __all__ = ["CodeCell", "cell_of"]
 
@@ -22,6 +24,7 @@ _MAGICS = {  # cell magics that every IPython kernel has
     "tex": "latex",
 }
 _OUTPUT = frozenset({"text", "txt", "output", "plaintext"})  # what the code would print
+_REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")  # see https://trojansource.codes
 _PROMPT = re.compile(r"^\s*(?:\$|%|#(?=\s*(?:pip|apt|conda)))\s+")
 
 
@@ -64,19 +67,30 @@ def cell_of(
         needs_fence: Whether an answer without a fenced block holds no code, but words.
         takes_last: Whether the last block of Python is the code, and those before it are quoted.
     """
+    answer = printable(answer)
     blocks = _blocks(answer)
-    if not blocks:
-        source = "" if needs_fence else answer.strip()
-        return CodeCell(source, remark=_doubt(source, as_python))
     if takes_last:
         blocks = [block for block in blocks if block.language in _PYTHON][-1:] or blocks[-1:]
-    if any(block.language in _PYTHON for block in blocks):
-        return _python(blocks, as_python)
+    if not blocks:
+        source = "" if needs_fence else answer.strip()
+        cell = CodeCell(source, remark=_doubt(source, as_python))
+    elif any(block.language in _PYTHON for block in blocks):
+        cell = _python(blocks, as_python)
+    else:
+        cell = _foreign(blocks)
+    if _REORDERING.search(cell.source):
+        return replace(
+            cell, remark=_joined("careful: it holds characters that reorder what is shown", cell.remark)
+        )
+    return cell
+
+
+def _foreign(blocks: Sequence[_Block]) -> CodeCell:
+    """A cell of the language of the first block that is code."""
     coded = [block for block in blocks if block.language not in _OUTPUT] or blocks
     first = coded[0].language
-    same = [block.code for block in coded if block.language == first]
+    source = "\n\n".join(block.code for block in coded if block.language == first)
     remark = _left_out(coded, {first})
-    source = "\n\n".join(same)
     if first not in _MAGICS:
         return CodeCell(source, first, _joined(f"{first}, not Python", remark))
     magic = _MAGICS[first] or first

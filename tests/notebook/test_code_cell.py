@@ -57,7 +57,6 @@ def test_the_last_block_is_the_code_where_those_before_it_are_quoted() -> None:
         ("if x = 3:\n    pass", "not valid Python: invalid syntax. Maybe you meant '==' or ':='"),
         ("x = (1,", "not valid Python: '(' was never closed, line 1"),
         ("Sure, I can help!", "not valid Python: invalid syntax, line 1"),
-        ("x\0", "not valid Python"),
     ],
 )
 def test_what_is_no_python_is_put_there_all_the_same_and_said(code: str, words: str) -> None:
@@ -104,3 +103,12 @@ def test_other_languages_beside_python_are_left_out_and_said() -> None:
 def test_any_answer_makes_a_cell(answer: str) -> None:
     cell_of(answer, as_python)
     cell_of(answer, needs_fence=True, takes_last=True)
+
+
+def test_what_a_terminal_would_obey_is_taken_out_of_a_cell() -> None:
+    assert cell_of(fenced("x = 1\x1b\x08\nif x:\n\ty = 2")) == CodeCell("x = 1\nif x:\n\ty = 2")
+
+
+def test_characters_that_reorder_what_is_shown_are_told_of() -> None:
+    cell = cell_of(fenced("# \u202e } if admin"))
+    assert cell.remark.startswith("careful: it holds characters that reorder what is shown")
