@@ -128,7 +128,7 @@ describe("Answer", () => {
     const whole = "One.\n\nTwo *more*.\n\n```python\nx = 1\ny = 2\n```\n\nEnd.";
     let first: Element | null = null;
     for (let end = 1; end <= whole.length; end += 4) {
-      await act(async () => (text.value = whole.slice(0, end)));
+      await act(async () => void (text.value = whole.slice(0, end)));
       await frames(1);
       if (end > 20) expect(root.querySelector("p")).toBe((first ??= root.querySelector("p")));
     }

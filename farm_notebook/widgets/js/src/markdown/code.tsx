@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useId, useMemo, useRef } from "preact/hooks";
 import { REORDERING } from "./addresses";
 import { CodeToolbar } from "./code_actions";
-import { Fragment } from "./fragment";
+import { Nodes } from "./nodes";
 import { highlight, languageName, whenNear } from "./highlight";
 
 export interface CodeBlockProps {
@@ -39,7 +39,7 @@ export function CodeBlock({ text, language, isOpen }: CodeBlockProps) {
         <CodeToolbar code={{ text, language: language.toLowerCase() }} isOpen={isOpen} />
       </div>
       <pre class="farm-code-lines" ref={frame} tabIndex={0} role="region" aria-label={`Code: ${name || "plain"}`}>
-        {colours ? <Fragment key="colours" as="code" fragment={colours} /> : <Plain key="plain" text={text} />}
+        {colours ? <Nodes key="colours" as="code" fragment={colours} /> : <Plain key="plain" text={text} />}
       </pre>
     </div>
   );

@@ -2,7 +2,7 @@
 
 import temml from "temml";
 import { useMemo, useRef } from "preact/hooks";
-import { Fragment } from "./fragment";
+import { Nodes } from "./nodes";
 import { cleanFormula } from "./sanitize";
 import { useScrollable } from "./scrollable";
 
@@ -12,7 +12,7 @@ const known = new Map<string, DocumentFragment | null>();
 export function Formula({ tex, isDisplay, isOpen }: { tex: string; isDisplay: boolean; isOpen: boolean }) {
   const fragment = useMemo(() => (isOpen ? null : mathml(tex, isDisplay)), [tex, isDisplay, isOpen]);
   if (!fragment) return <code class="farm-formula-source">{tex}</code>;
-  if (!isDisplay) return <Fragment as="span" class="farm-formula" fragment={fragment} />;
+  if (!isDisplay) return <Nodes as="span" class="farm-formula" fragment={fragment} />;
   return <Display fragment={fragment} />;
 }
 
@@ -21,7 +21,7 @@ function Display({ fragment }: { fragment: DocumentFragment }) {
   useScrollable(frame, "Formula");
   return (
     <span class="farm-formula-display" ref={frame}>
-      <Fragment as="span" fragment={fragment} />
+      <Nodes as="span" fragment={fragment} />
     </span>
   );
 }

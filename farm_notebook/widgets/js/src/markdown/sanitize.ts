@@ -39,6 +39,9 @@ const CODE: Config = {
   RETURN_DOM_FRAGMENT: true,
 };
 
+/** Of the formulas' library, and of our highlighting. */
+const CLASS = /^(?:(?:tml|chr|farm-code)-[\w-]+|upstrike|downstrike|sout|[a-z]+_{1,2})$/;
+
 /** Ours alone: hooks of a shared one would be everybody's. */
 const purify = DOMPurify(window);
 
@@ -61,7 +64,7 @@ export function cleanCode(markup: string): DocumentFragment {
 function classes(value: string): string {
   return value
     .split(/\s+/)
-    .filter((each) => /^(?:tml-|farm-code-|language_$|function_$|class_$|inherited__$|constant_$)[\w-]*$/.test(each))
+    .filter((each) => CLASS.test(each))
     .join(" ");
 }
 

@@ -1,16 +1,16 @@
-/** An element that holds nodes which were made elsewhere. They are not made anew, and never become text between. */
+/** An element for nodes that were made elsewhere. They are put in as they are, and never parsed again as HTML. */
 
 import { h } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 
-export interface FragmentProps {
+export interface NodesProps {
   as: "code" | "span" | "div";
   fragment: DocumentFragment;
   class?: string;
 }
 
-export function Fragment({ as, fragment, class: name }: FragmentProps) {
+export function Nodes({ as, fragment, class: name }: NodesProps) {
   const holder = useRef<HTMLElement>(null);
   useLayoutEffect(() => holder.current?.replaceChildren(fragment.cloneNode(true)), [fragment]);
-  return h(as, { ref: holder, class: name ?? "" });
+  return h(as, { ref: holder, ...(name === undefined ? {} : { class: name }) });
 }
