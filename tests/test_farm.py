@@ -578,3 +578,23 @@ async def test_a_registered_provider_has_the_familiar_calls(toy: type[ToyProvide
 def test_a_provider_that_is_not_registered_is_unknown() -> None:
     with pytest.raises(UnknownProviderError, match="'toy'"):
         Farm(model="toy:loud").chat("hello")
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "tokens"),
+    [
+        ("llamacpp:smollm2:135m", {}, 8192),
+        ("llamacpp:smollm2:135m", {"llamacpp": {"context_tokens": 512}}, 512),
+        ("llamacpp:smollm2:135m", {"llamacpp": {"context_tokens": 100_000}}, 8192),
+        ("scripted:echo", {}, None),
+        ("openai:gpt-4o", {"openai": {"base_url": "http://127.0.0.1:9/v1"}}, None),
+    ],
+    ids=["trained", "loaded with less", "loaded with more", "not told", "nobody answers"],
+)
+def test_how_much_a_model_takes_in_is_told_where_it_is_known(
+    model: str, settings: dict[str, Any], tokens: int | None
+) -> None:
+    async def ask() -> int | None:
+        return await AsyncFarm(model=model, **settings).context_tokens()
+
+    assert asyncio.run(ask()) == tokens

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LastError", "find_last_error"]
 
-_NOT_TO_BE_FIXED = {*errors.__all__, "KeyboardInterrupt", "SystemExit"}
+_OURS = frozenset(errors.__all__)
+_OF_THE_USER = ("KeyboardInterrupt", "SystemExit")
 MOST_CELLS = 3  # that are told besides, whose functions were on the way
 
 
@@ -58,14 +59,19 @@ def find_last_error(shell: InteractiveShell) -> LastError | None:
     error: BaseException | None = getattr(sys, "last_value", None)
     for number in sorted(told, reverse=True):
         name, message = str(told[number].get("ename", "")), str(told[number].get("evalue", ""))
-        if name in _NOT_TO_BE_FIXED or number not in cells:
+        if number not in cells or name in _OF_THE_USER or _is_ours(name, cells[number].source):
             continue
         if error is not None and (type(error).__name__, str(error)) == (name, message):
             return _of_error(error, shell, cells, number)
         return LastError(name, message, _plain(told[number].get("traceback", ())), cells[number])
-    if error is None or type(error).__name__ in _NOT_TO_BE_FIXED:
+    if error is None or type(error).__name__ in (*_OURS, *_OF_THE_USER):
         return None
     return _of_error(error, shell, cells, None)
+
+
+def _is_ours(name: str, source: str) -> bool:
+    """Whether it was one of our magics that failed, and no code of the user's."""
+    return source.lstrip().startswith(("%farm", "%%farm")) or (name in _OURS and "%farm" in source)
 
 
 def _of_error(

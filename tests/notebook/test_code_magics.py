@@ -320,6 +320,14 @@ def test_an_error_of_ours_is_no_error_to_be_fixed(shell: Shell) -> None:
     assert "%farm_chat" not in prompt()
 
 
+def test_an_error_of_ours_in_the_users_own_code_can_be_fixed(shell: Shell) -> None:
+    shell.run("import farm_notebook\nfarm_notebook.chat('Hi', model='scripted:nothing')")
+    shell.run("told = %farm_chat -m scripted:error-auth Hi")
+    shell.run("%farm fix")
+    assert "raised ModelNotFoundError" in prompt()
+    assert "farm_notebook.chat('Hi'" in prompt()
+
+
 def test_the_last_error_is_fixed_and_not_one_before(shell: Shell) -> None:
     shell.run("1 / 0")
     shell.run("int('x')")

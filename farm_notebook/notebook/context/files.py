@@ -15,7 +15,7 @@ from farm_notebook.notebook.context.piece import Piece
 
 __all__ = ["read_files"]
 
-MOST_BYTES = 4 * 1024 * 1024  # that are read of one file; no model takes in as much
+MOST_BYTES = 1024 * 1024  # that are read of one file; no model takes in as much
 MOST_FILES = 200
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
 
