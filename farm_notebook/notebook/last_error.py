@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ class LastError:
         traceback: As text, with causes.
         cell: The one that raised it; its output is left out. ``None`` where nobody knows.
         others: Cells whose functions were called on the way, the nearest to the error first.
+        function: The one of them that the error came to first; empty where it was the cell's own lines.
+        variables: Its local ones.
     """
 
     name: str
@@ -41,6 +44,8 @@ class LastError:
     traceback: str
     cell: NotebookCell | None = None
     others: tuple[NotebookCell, ...] = ()
+    function: str = ""
+    variables: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def line(self) -> str:
@@ -89,6 +94,7 @@ def _of_error(
         _with_labels(describe_error(error), names),
         cells.get(number),
         tuple(others[:MOST_CELLS]),
+        *_local_variables(error, names),
     )
 
 
@@ -108,13 +114,26 @@ def _with_labels(traceback: str, names: Mapping[str, int]) -> str:
     return re.sub(r'File "([^"\n]+)"', label, traceback)
 
 
-def _numbers(error: BaseException, names: Mapping[str, int]) -> Iterator[int]:
-    """The numbers of the cells that a traceback passes through."""
+def _local_variables(error: BaseException, names: Mapping[str, int]) -> tuple[str, Mapping[str, object]]:
+    """The innermost function of a cell that an error passed through, and its variables."""
+    frames = [step.tb_frame for step in _steps(error) if step.tb_frame.f_code.co_filename in names]
+    if not frames or not frames[-1].f_code.co_flags & inspect.CO_NEWLOCALS:  # a cell's own lines
+        return "", {}
+    return frames[-1].f_code.co_name, dict(frames[-1].f_locals)
+
+
+def _steps(error: BaseException) -> Iterator[TracebackType]:
     step: TracebackType | None = error.__traceback__
     while step is not None:
+        yield step
+        step = step.tb_next
+
+
+def _numbers(error: BaseException, names: Mapping[str, int]) -> Iterator[int]:
+    """The numbers of the cells that a traceback passes through."""
+    for step in _steps(error):
         if (number := names.get(step.tb_frame.f_code.co_filename)) is not None:
             yield number
-        step = step.tb_next
     if isinstance(error, SyntaxError) and (number := names.get(error.filename or "")) is not None:
         yield number
 

@@ -292,6 +292,23 @@ def test_fix_tells_the_error_its_cell_and_variables_and_proposes_the_corrected_c
     assert "Traceback" not in shell.thread()[-2].content
 
 
+def test_fix_tells_the_variables_of_the_function_that_failed_but_no_secret(shell: Shell) -> None:
+    shell.run("def half(n, password='hunter22'):\n    rest = [n, n]\n    return n / 0")
+    shell.run("half(2)")
+    shell.run("%farm fix")
+    assert '<variable name="n in half">\nint\n2\n' in prompt()
+    assert '<variable name="rest in half">\nlist, 2 items\n[2, 2]' in prompt()
+    assert '<variable name="password in half">\nstr, 8 long; by its name it is a secret' in prompt()
+    assert "hunter22" not in prompt()
+
+
+def test_the_variables_of_a_timed_cell_are_told(shell: Shell) -> None:
+    shell.run("rows = [1, 2]")
+    shell.run("%%time\nrows.sum()")
+    shell.run("%farm fix")
+    assert '<variable name="rows">\nlist, 2 items' in prompt()
+
+
 @pytest.mark.parametrize(
     "cell",
     ["if x = 3:\n    pass", "x = (1,", "def f():\nreturn 1", "\tx = 1\n  y = 2", "print 'x'"],

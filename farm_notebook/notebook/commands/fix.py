@@ -66,11 +66,13 @@ def _told(session: Session, error: LastError) -> list[Piece]:
     """The error, its cell, what was on its way, and the variables of the cell."""
     from farm_notebook.notebook.context.cells import piece_of
     from farm_notebook.notebook.context.piece import Piece
+    from farm_notebook.notebook.context.variables import local_variables
     from farm_notebook.notebook.help import variables_of
 
     pieces = [Piece("the error", "error", error.traceback)]
     if error.cell is not None:
         pieces.append(piece_of(error.cell))
     pieces += map(piece_of, error.others)
+    pieces += local_variables(error.variables, error.function)
     sources = [cell.source for cell in (error.cell, *error.others) if cell is not None]
     return pieces + variables_of(session, sources)

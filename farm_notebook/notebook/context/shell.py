@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from farm_notebook.notebook.context.cells import NotebookCell, told_cells
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+_RUN_PYTHON = r"%%(time|timeit|capture|prun)\b"
 
 __all__ = ["cells_of", "hidden_names", "source_as_python"]
 
@@ -41,7 +44,13 @@ def hidden_names(shell: InteractiveShell) -> Set[str]:
 
 
 def source_as_python(shell: InteractiveShell, source: str) -> str:
-    """A cell's source as it would be compiled: magics become calls, what is wrong stays wrong."""
+    """A cell's source as it would be compiled: magics become calls, what is wrong stays wrong.
+
+    Of a cell magic that runs Python, such as ``%%time``, the body.
+    """
+    first, _, body = source.lstrip().partition("\n")
+    if re.match(_RUN_PYTHON, first):
+        source = body
     try:
         return str(shell.input_transformer_manager.transform_cell(source))
     except SyntaxError:

@@ -15,11 +15,12 @@ from farm_notebook.notebook.context.piece import Piece
 from farm_notebook.notebook.interpolation import look_up
 from farm_notebook.notebook.values import as_text
 
-__all__ = ["describe", "read_variables"]
+__all__ = ["describe", "local_variables", "read_variables"]
 
 LONGEST_DOC = 1_500  # characters
 MOST_ATTRIBUTES = 20
 MOST_NAMES = 12
+MOST_LOCALS = 12
 MOST_ITEMS = 2_000  # that are laid out; to write many more takes seconds
 FEW_ITEMS = 20
 LONGEST_TEXT = 400_000  # characters; no model takes in as much
@@ -43,6 +44,20 @@ def read_variables(names: Iterable[str], namespace: Mapping[str, object]) -> lis
         InvalidRequestError: Quoting a name that leads to nothing, with the closest one.
     """
     return [Piece(name, "variable", _told(name, _found(name, namespace))) for name in dict.fromkeys(names)]
+
+
+def local_variables(variables: Mapping[str, object], function: str) -> list[Piece]:
+    """What is told of the variables of a function that was at work, its arguments first.
+
+    Args:
+        variables: By name, in their order.
+        function: Its name.
+    """
+    own = {name: value for name, value in variables.items() if not name.startswith(("_", "."))}
+    return [
+        Piece(f"{name} in {function}", "variable", _told(name, value))
+        for name, value in list(own.items())[:MOST_LOCALS]
+    ]
 
 
 def _told(name: str, value: object) -> str:
