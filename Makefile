@@ -66,7 +66,7 @@ check-layers: install-dev
 	@echo "==> checking that imports point down"
 	@$(PY) -m pytest -q tests/test_layers.py
 
-check-fast: install-dev
+check-fast: install-dev widgets
 	@echo "==> running the tests that need no model, kernel or browser"
 	@$(PY) -m pytest -q -m "not model and not kernel and not browser and not slow" --ignore=tests/test_layers.py
 

@@ -74,6 +74,16 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) ->
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 
+def test_the_wheel_brings_the_panels_built_and_not_their_sources(wheel: zipfile.ZipFile) -> None:
+    entries = (ROOT / "farm_notebook" / "widgets" / "js" / "src" / "entries").glob("*.tsx")
+    static = "farm_notebook/widgets/static"
+    built = {f"{static}/{entry.stem}.{kind}" for entry in entries for kind in ("js", "css")}
+    assert f"{static}/health.js" in built
+    assert built <= set(wheel.namelist())
+    assert f"{static}/LICENSES.txt" in wheel.namelist()
+    assert not [name for name in wheel.namelist() if name.startswith("farm_notebook/widgets/js/")]
+
+
 def everything_of(extra: str) -> Iterator[str]:
     """What an extra asks for, those it holds included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -226,6 +236,97 @@ def test_a_failed_install_says_what_pip_said_and_is_tried_again(clone: Path) -> 
     assert "PIP_INDEX_URL" in done.stderr
     assert install(clone, "kernel").returncode == 0
     assert len(pip_calls(clone)) == 2
+
+
+def test_lab_and_the_tests_build_the_panels_and_the_demo_does_not() -> None:
+    planned = {goal: make(ROOT, "--dry-run", goal).stdout for goal in ("lab", "test", "demo")}
+    assert {goal for goal, plan in planned.items() if "build_widgets.py" in plan} == {"lab", "test"}
+    assert planned["lab"].index("build_widgets.py") < planned["lab"].index("-m jupyterlab")
+    assert "build_widgets.py check" in planned["test"]
+    assert "build_widgets.py test" in planned["test"]
+
+
+def test_no_packages_address_is_written_down() -> None:
+    lock = json.loads((ROOT / "farm_notebook" / "widgets" / "js" / "package-lock.json").read_text("utf-8"))
+    packages = [each for path, each in lock["packages"].items() if path]
+    assert all(each["integrity"] for each in packages)
+    assert not [each for each in packages if "resolved" in each]
+
+
+# A Node that only writes down what it was asked for, with an npm that builds nothing.
+RECORDING_NPM = """#!/bin/sh
+echo "$*" >>"$CALLS"
+case "$1" in
+    ci) echo "npm's own words"; mkdir -p node_modules; exit "${CI_EXIT:-0}" ;;
+    run) mkdir -p ../static; exit "${RUN_EXIT:-0}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def panels(tmp_path: Path) -> Path:
+    """A clone with little more than a panel's source, and programs that only record."""
+    sources = tmp_path / "farm_notebook" / "widgets" / "js"
+    (sources / "src").mkdir(parents=True)
+    for name in ("package.json", "package-lock.json", "tsconfig.json", "build.mjs", "src/panel.ts"):
+        (sources / name).write_text("1")
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "build_widgets.py", tmp_path / "scripts")
+    (tmp_path / "bin").mkdir()
+    for name, script in {"npm": RECORDING_NPM, "node": "#!/bin/sh\necho v22.1.0\n"}.items():
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    return tmp_path
+
+
+def build_panels(
+    clone: Path, job: str = "build", **environment: str
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """What the script says, and what it has asked of npm so far."""
+    calls = clone / "calls"
+    path = os.pathsep.join([str(clone / "bin"), os.defpath])
+    done = subprocess.run(
+        [sys.executable, clone / "scripts" / "build_widgets.py", job],
+        env={"PATH": path, "CALLS": str(calls)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done, [line.split()[0] for line in calls.read_text().splitlines()] if calls.exists() else []
+
+
+def test_panels_are_built_anew_only_when_their_sources_change(panels: Path) -> None:
+    assert build_panels(panels)[1] == ["ci", "run"]
+    done, calls = build_panels(panels)
+    assert calls == ["ci", "run"]
+    assert "built already" in done.stdout
+    (panels / "farm_notebook/widgets/js/src/panel.ts").write_text("2")
+    assert build_panels(panels)[1] == ["ci", "run", "run"]
+    (panels / "farm_notebook/widgets/js/package-lock.json").write_text("2")
+    assert build_panels(panels)[1] == ["ci", "run", "run", "ci", "run"]
+
+
+def test_a_failed_installation_says_what_npm_said_and_is_tried_again(panels: Path) -> None:
+    done, _ = build_panels(panels, CI_EXIT="1")
+    assert done.returncode == 1
+    assert "npm's own words" in done.stderr
+    assert "npm config get registry" in done.stderr
+    assert build_panels(panels)[1] == ["ci", "ci", "run"]
+
+
+@pytest.mark.parametrize("job", ["build", "check", "test"])
+def test_a_failed_job_fails_and_is_tried_again(panels: Path, job: str) -> None:
+    done, calls = build_panels(panels, job, RUN_EXIT="1")
+    assert done.returncode == 1
+    assert f"run --silent {job}` failed" in done.stderr
+    assert calls == ["ci", "run"]
+    assert build_panels(panels, job)[1] == ["ci", "run", "run"]
+
+
+def test_an_unknown_job_is_quoted(panels: Path) -> None:
+    done, _ = build_panels(panels, "biuld")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no job 'biuld'; valid: build, check, test" in done.stderr
 
 
 # A shell in which nothing is installed but what `programs` names, and an apt-get that only records.

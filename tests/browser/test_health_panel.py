@@ -67,6 +67,7 @@ def theme(page: Page, name: str) -> None:
     page.evaluate(THEME, name)
     is_light = "true" if name.endswith("Light") else "false"
     page.locator(f'body[data-jp-theme-light="{is_light}"]').wait_for(state="attached")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page meanwhile
 
 
 def test_the_panel_tells_the_state_and_its_button_asks_again(open_notebook: Open, page: Page) -> None:
