@@ -75,3 +75,23 @@ def test_embeddings_are_a_matrix_for_numpy_and_brief_to_read() -> None:
     assert np.asarray(made).shape == (3, 2)
     assert np.asarray(made, dtype="float32").dtype == np.float32
     assert repr(Embeddings((), ModelRef("scripted", "echo"))) == "<Embeddings: 0 x 0, by scripted:echo>"
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ("A cat is sleeping on the couch.", 0),
+        ("The interest rate rises this year.", 1),
+        ("The capital of France is Paris.", 2),
+        ("A recipe for soup of tomatoes.", 3),
+    ],
+)
+def test_the_embedded_model_finds_what_is_worded_alike(embedded_farm: Farm, query: str, place: int) -> None:
+    texts = [
+        "The cat sleeps on the sofa.",
+        "Interest rates rose again this quarter.",
+        "Paris is the capital of France.",
+        "A recipe for tomato soup with basil.",
+    ]
+    assert embedded_farm.similar(query, texts, k=1)[0].index == place
