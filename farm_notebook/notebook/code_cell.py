@@ -14,7 +14,7 @@ from farm_notebook.sanitize import printable
 
 __all__ = ["CodeCell", "cell_of"]
 
-_PYTHON = frozenset({"", "python", "py", "python3", "ipython", "ipython3", "pycon", "jupyter"})
+_PYTHON = frozenset({"python", "py", "python3", "ipython", "ipython3", "pycon", "jupyter"})
 _SHELL = frozenset({"bash", "sh", "shell", "zsh", "console", "shell-session"})
 _MAGICS = {  # cell magics that every IPython kernel has
     **dict.fromkeys(_SHELL, "bash"),
@@ -111,11 +111,13 @@ def _python(blocks: Sequence[_Block], as_python: Callable[[str], str]) -> CodeCe
 
 
 def _blocks(answer: str) -> list[_Block]:
-    tokens = MarkdownIt("commonmark").parse(answer)
+    """The fenced blocks. One without a language is Python, or, beside Python, what that prints."""
+    tokens = [token for token in MarkdownIt("commonmark").parse(answer) if token.type == "fence"]
+    languages = [(token.info.split() or [""])[0].strip("{}.").lower() for token in tokens]
+    unnamed = "text" if _PYTHON.intersection(languages) else "python"
     return [
-        _Block((token.info.split() or [""])[0].strip("{}.").lower(), token.content.rstrip("\n"))
-        for token in tokens
-        if token.type == "fence"
+        _Block(language or unnamed, token.content.rstrip("\n"))
+        for language, token in zip(languages, tokens, strict=True)
     ]
 
 

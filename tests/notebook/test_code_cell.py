@@ -112,3 +112,9 @@ def test_what_a_terminal_would_obey_is_taken_out_of_a_cell() -> None:
 def test_characters_that_reorder_what_is_shown_are_told_of() -> None:
     cell = cell_of(fenced("# \u202e } if admin"))
     assert cell.remark.startswith("careful: it holds characters that reorder what is shown")
+
+
+def test_beside_python_a_block_without_a_language_is_what_it_prints() -> None:
+    answer = "\n".join((fenced("print(4)"), "Output:", fenced("4", "")))
+    assert cell_of(answer) == cell_of(answer, takes_last=True) == CodeCell("print(4)")
+    assert cell_of(fenced("x = 1", "") + "\n" + fenced("y = 2", "")) == CodeCell("x = 1\n\ny = 2")
