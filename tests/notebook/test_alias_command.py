@@ -13,7 +13,7 @@ from traitlets.config import Config
 import farm_notebook
 import farm_notebook.farm
 from farm_notebook.errors import ConfigError, InvalidRequestError, MissingExtraError
-from farm_notebook.farm import default_farm
+from farm_notebook.farm import Farm, default_farm
 from farm_notebook.notebook.cells import CELL_MAGICS
 from farm_notebook.notebook.commands import COMMANDS
 from farm_notebook.notebook.commands.panel import PANELS
@@ -52,6 +52,19 @@ def test_what_the_line_says_is_written_as_toml_that_means_the_same(shell: Shell,
     shell.run("%farm alias fast --remove")
     assert default_farm().config.aliases["fast"].parameters == before.parameters
     assert default_farm().config.aliases["fast"].model == before.model
+
+
+def test_an_alias_is_saved_for_every_session(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "farm.toml").write_text('# mine\n[aliases]\nold = "scripted:echo"\n')
+    _, out = shell.run("%farm alias fast scripted:count-2 -t 0.5 --save")
+    assert f"in every session that starts below {tmp_path}" in out
+    lines = (tmp_path / "farm.toml").read_text().splitlines()
+    assert lines[::3] == ["# mine", 'old = "scripted:echo"']
+    assert lines[2] == 'fast = { model = "scripted:count-2", parameters = { temperature = 0.5 } }'
+    assert Farm().config.aliases["fast"].parameters.temperature == 0.5
+    error, _ = shell.error("%farm alias 2x scripted:echo --save")
+    assert "begins with a letter" in str(error)
+    assert "2x" not in (tmp_path / "farm.toml").read_text(), "what is not valid is not written"
 
 
 def test_aliases_are_listed_with_who_set_them(shell: Shell, tmp_path: Path) -> None:

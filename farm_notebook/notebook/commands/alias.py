@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import InvalidRequestError
@@ -22,11 +23,14 @@ OF_REQUESTS = ("system", "temperature", "max_tokens", "seed")
 
 def add_arguments(parser: LineParser) -> None:
     parser.add_argument(
-        "name_of_model", nargs="?", metavar="NAME", help="an alias; without it, list all of them"
+        "name", nargs="?", metavar="NAME", help="an alias; without it, list all of them"
     )
-    parser.suggest_names("name_of_model", "model")
+    parser.suggest_names("name", "model")
     parser.add_argument("model", nargs="?", metavar="MODEL", help="what it is to stand for, in this session")
     parser.add_argument("--remove", action="store_true", help="take a name of this session away again")
+    parser.add_argument(
+        "--save", action="store_true", help="have it in every session: write it into farm.toml"
+    )
     parser.add_argument("-s", "--system", metavar="TEXT", help="its system message")
     parser.add_argument("-t", "--temperature", type=float, metavar="T", help="its temperature")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="its longest answer, in tokens")
@@ -37,7 +41,7 @@ def run(
     session: Session, arguments: argparse.Namespace
 ) -> Table[tuple[str, AliasConfig]] | RouteDecision | None:
     """List them, tell of one, set one or take one away."""
-    name, model = arguments.name_of_model, arguments.model
+    name, model = arguments.name, arguments.model
     if name is None:
         return _table(session)
     if arguments.remove:
@@ -51,13 +55,14 @@ def run(
             )
         _known(session, name)
         return session.farm.route(name)
-    _set(session, name, model, given)
+    _set(session, name, model, given, is_saved=arguments.save)
     return None
 
 
-def _set(session: Session, name: str, model: str, given: dict[str, Any]) -> None:
+def _set(session: Session, name: str, model: str, given: dict[str, Any], *, is_saved: bool) -> None:
     """Have a name stand for a model; where it would lead nowhere, nothing is changed."""
     from farm_notebook.config import load_config
+    from farm_notebook.config.editing import save_entry
     from farm_notebook.config.toml import as_key, as_toml
     from farm_notebook.notebook.jupyter_ai import our_name
     from farm_notebook.router import look_up
@@ -69,12 +74,16 @@ def _set(session: Session, name: str, model: str, given: dict[str, Any]) -> None
     is_set_elsewhere = any(layer.source != "arguments" for layer in _setters(session, name))
     aliases = {**ours, name: _instead(model, given) if is_set_elsewhere else meant}
     ref = look_up(name, load_config({**settings, "aliases": aliases})).ref
+    written = meant if given else model
+    path = save_entry(Path.cwd(), "aliases", name, written) if is_saved else None
     settings["aliases"] = aliases  # in the place of what it held: reload would merge both
     farm.reload()
     leads = "" if str(ref) == model else f", which leads to {ref}"
-    written = f"{as_key((name,))} = {as_toml(meant if given else model)}"
-    print(f"{name} stands for {model}{leads}, in this session.")
-    print(f"For every session, in farm.toml below [aliases]: {written}")
+    if path is not None:
+        print(f"{name} stands for {model}{leads}, in every session that starts below {path.parent}: {path}")
+    else:
+        print(f"{name} stands for {model}{leads}, in this session. For every one: --save, or in farm.toml")
+        print(f"below [aliases]: {as_key((name,))} = {as_toml(written)}")
     session.tell_doubt(name)
 
 
