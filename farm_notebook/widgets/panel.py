@@ -68,9 +68,9 @@ class Panel(AnyWidget):
         self._static = StaticOutput(panel_id, parts)
         for part in parts:
             part.attach(partial(self._send_frames, part.name), self._static.update)
-        loop.at_shutdown(self.aclose)
         # Pages keep one stylesheet for each _anywidget_id.
         super().__init__(_anywidget_id=f"farm-{entry}", panel_id=panel_id, part_names=list(self._parts))
+        loop.at_shutdown(self.aclose)
         self.on_msg(self._receive)
         if (comm := self.comm) is not None:
             comm.on_close(lambda *_: self.close())
@@ -126,12 +126,8 @@ class Panel(AnyWidget):
         return data | {"text/plain": ""}, metadata
 
     async def _ready(self) -> None:
-        for part in self._ordered:
-            try:
-                async with asyncio.timeout(READY_S):
-                    await part.ready()
-            except Exception:  # noqa: BLE001 - the panel tells of it when it is looked at
-                _log.info("The panel %r has nothing to tell yet.", part.name, exc_info=True)
+        """Give each part its time, all at once."""
+        await asyncio.gather(*(_ready(part) for part in self._ordered))
 
     def _receive(self, _widget: object, content: object, _buffers: object) -> None:
         """On whatever thread the kernel hears messages on."""
@@ -181,3 +177,11 @@ class Panel(AnyWidget):
             self.send({"part": name, "frames": frames})
         except Exception:  # noqa: BLE001 - a value that is no JSON, or a comm that is gone
             _log.warning("A message of the panel part %r could not be sent.", name, exc_info=True)
+
+
+async def _ready(part: Part) -> None:
+    try:
+        async with asyncio.timeout(READY_S):
+            await part.ready()
+    except Exception:  # noqa: BLE001 - the panel tells of it when it is looked at
+        _log.info("The panel %r has nothing to tell yet.", part.name, exc_info=True)

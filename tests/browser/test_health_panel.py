@@ -45,6 +45,9 @@ print("asked meanwhile" if health.slices()["checked_at"] != before else "asked i
 STATIC_SAYS = """\
 words => window.jupyterapp.shell.currentWidget.content.model.cells.get(0).outputs.get(1)
     .data["text/plain"].includes(words)"""
+RESTART = """\
+() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()
+    .then(() => { document.body.dataset.restarted = "" })"""
 THEME = "theme => void window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
 AXE = Path(__file__).parents[2] / "farm_notebook/widgets/js/node_modules/axe-core/axe.min.js"
 FIND = "() => axe.run('.farm-panel').then(found => found.violations.map(each => `${each.id}: ${each.help}`))"
@@ -103,6 +106,16 @@ def test_a_page_that_is_loaded_again_shows_the_present_state(open_notebook: Open
     expect(page.locator(".farm-static")).to_be_hidden()
     refresh(page).click()
     expect(refresh(page)).to_have_attribute("aria-busy", "false")
+
+
+def test_a_panel_whose_kernel_was_restarted_says_so(open_notebook: Open, page: Page) -> None:
+    notebook = open_notebook([PANEL])
+    notebook.run(0)
+    expect(toy(page)).to_contain_text("all is well")
+    page.evaluate(f"() => void ({RESTART})()")
+    expect(panels(page).locator(".farm-note")).to_contain_text("The kernel of this panel is gone")
+    expect(toy(page)).to_contain_text("all is well")
+    page.locator("body[data-restarted]").wait_for(state="attached")  # or the server cannot end it
 
 
 def test_two_views_stay_in_step(open_notebook: Open, page: Page) -> None:
