@@ -91,8 +91,14 @@ def test_of_the_notebook_the_newest_cells_are_kept_without_a_gap() -> None:
     assert context.note.endswith("; left out: In[1], In[2]")
 
 
+def test_a_newest_cell_that_is_too_long_is_cut_and_the_others_are_left_out() -> None:
+    context = fit([], [cell(1), cell(2, "f()", "x\n" * 9_000)], budget_tokens=200)
+    assert [(piece.label, piece.is_cut) for piece in context.pieces] == [("In[2]", True)]
+    assert context.left_out == ("In[1]",)
+
+
 def test_what_is_named_comes_before_the_rest_of_the_notebook() -> None:
-    context = fit([Piece("df", "variable", "x" * 400)], [cell(1, "y" * 400)], budget_tokens=200)
+    context = fit([Piece("df", "variable", "x" * 400)], [cell(1, "y" * 400)], budget_tokens=180)
     assert [piece.label for piece in context.pieces] == ["df"]
     assert context.left_out == ("In[1]",)
 

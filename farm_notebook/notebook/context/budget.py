@@ -82,10 +82,11 @@ def fit(named: Sequence[Piece], cells: Sequence[Piece], *, budget_tokens: int) -
             room -= _tokens(piece)
     newest: list[Piece] = []
     for cell in reversed(cells):
-        if _tokens(cell) > room:  # an older one would be read as what came just before
+        told = None if newest and _tokens(cell) > room else _cut(cell, room)  # only the newest is ever cut
+        if told is None:  # an older one would be read as what came just before
             break
-        newest.insert(0, cell)
-        room -= _tokens(cell)
+        newest.insert(0, told)
+        room -= _tokens(told)
     left_out = [piece.label for index, piece in enumerate(named) if index not in kept]
     left_out += [cell.label for cell in cells[: len(cells) - len(newest)]]
     pieces = (*newest, *(kept[index] for index in sorted(kept)))
