@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     _default = Farm()
     chat = _default.chat
+    chat_structured = _default.chat_structured
     compare = _default.compare
     embed = _default.embed
     generate = _default.generate
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     history = _default.history
     list_models = _default.list_models
     route = _default.route
+    run_tools = _default.run_tools
     similar = _default.similar
     stream = _default.stream
     usage = _default.usage
@@ -84,6 +86,7 @@ _HOMES = {
 }
 _CALLS = (
     "chat",
+    "chat_structured",
     "compare",
     "embed",
     "generate",
@@ -91,6 +94,7 @@ _CALLS = (
     "history",
     "list_models",
     "route",
+    "run_tools",
     "similar",
     "stream",
     "usage",
@@ -120,6 +124,7 @@ __all__ = [
     "Usage",
     "UsagePanel",
     "chat",
+    "chat_structured",
     "compare",
     "embed",
     "errors",
@@ -131,6 +136,7 @@ __all__ = [
     "models",
     "register_provider",
     "route",
+    "run_tools",
     "similar",
     "stream",
     "types",

@@ -235,7 +235,11 @@ def _json_texts(text: str) -> Iterator[str]:
     for bracket in islice(re.finditer(r"[{\[]", text), MOST_STARTS):
         try:
             _, end = json.JSONDecoder().raw_decode(text, bracket.start())
-        except (ValueError, RecursionError):
+        except json.JSONDecodeError as error:
+            if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
+                return  # it was cut off: what is inside of it is not what it was to be
+            continue
+        except RecursionError:
             continue
         yield text[bracket.start() : end]
 

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing, closing, contextmanager
 from contextvars import ContextVar
@@ -114,7 +114,7 @@ class _Errand:
                 with _interruptible():
                     value = self._function()
                 if inspect.isawaitable(value):
-                    value = await value
+                    value = await _awake(value)
             except Exception as error:  # noqa: BLE001 - as above
                 self._outcome.set_result((None, error))
             else:
@@ -151,6 +151,20 @@ async def _with_errands(events: AsyncGenerator[T, None]) -> AsyncGenerator[T | _
 async def _once(work: Coroutine[Any, Any, T]) -> AsyncGenerator[T, None]:
     """A coroutine as a generator of its outcome."""
     yield await work
+
+
+async def _awake(work: Awaitable[T]) -> T:
+    """Await the user's coroutine on a loop that looks up now and then, as ``loop`` does, for interrupts."""
+
+    async def look_up() -> None:
+        while True:  # noqa: ASYNC110 - it waits for nothing; that the loop wakes is all
+            await asyncio.sleep(loop.POLL_S)
+
+    looking = asyncio.ensure_future(look_up())
+    try:
+        return await work
+    finally:
+        looking.cancel()
 
 
 @contextmanager

@@ -117,16 +117,16 @@ async def _with_schema(
         async for event in events:
             builder.add(event)
             yield event
-    if (problem := _problem(shape, builder.text)) is not None:
+    if (problem := _problem(shape, builder)) is not None:
         yield Rejected(problem)
         again = _to_correct(builder.request, builder.text, problem)
         if request.tools:
-            again = replace(again, schema=shape.schema, tools=(), tool_choice=None)
+            again = replace(again, schema=shape.schema, tool_choice="none")
         async with aclosing(_held_to(with_tools, again, shape)) as events:
             async for event in events:
                 builder.add(event)
                 yield event
-        if (problem := _problem(shape, builder.text)) is not None:
+        if (problem := _problem(shape, builder)) is not None:
             raise InvalidAnswerError(
                 f"The answer does not fit {shape.name}, nor did it after the model was asked to correct it: "
                 f"{problem}.",
@@ -160,11 +160,13 @@ def _is_unsupported(error: FarmError) -> bool:
     return all(isinstance(cause, UnsupportedParameterError) for cause in causes)
 
 
-def _problem(shape: Shape, text: str) -> str | None:
+def _problem(shape: Shape, builder: StepsBuilder) -> str | None:
+    """Why the answer is not what it was to be."""
     try:
-        shape.parse(text)
+        shape.parse(builder.text)
     except ValueError as error:
-        return str(error)
+        is_cut = builder.build().finish_reason == "length"
+        return f"{error}; it was cut at the token limit" if is_cut else str(error)
     return None
 
 

@@ -85,6 +85,8 @@ def test_a_value_is_found_between_words_and_in_a_code_block(text: str) -> None:
             "x: Input should be a valid number, unable to parse string as a number (it is 'far')",
         ),
         (Point, "{}", "x: Field required"),
+        (list[Point], '[{"x": 1}, {"x": ', """it is no JSON: '[{"x": 1}, {"x": '"""),
+        (list[Named], '[{"name": "a"}, {"name": "b', """it is no JSON: '[{"name": "a"}, {"name": "b'"""),
         (list[Point], '[{"x": 1}, {"x": null}]', "1.x: Input should be a valid number (it is None)"),
         (RAW, '{"x": "far"}', "$.x: 'far' is not of type 'integer'"),
         (RAW, "{}", "$: 'x' is a required property"),

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, field_validator
@@ -270,7 +270,7 @@ def test_beside_tools_the_schema_is_told_in_words_and_enforced_only_to_correct()
     model = Model(call(), "It rains.", '{"name": "Rome", "population": 3}')
     _, builder = model.run(asked(weather), toolbox=Toolbox([weather]), shape=as_shape(City))
     assert [request.schema is None for request in model.requests] == [True, True, False]
-    assert [len(request.tools) for request in model.requests] == [1, 1, 0]
+    assert [request.tool_choice for request in model.requests] == [None, None, "none"]
     assert model.requests[0].messages[0].role == "system"
     assert builder.value == City(name="Rome", population=3)
     assert [step.summary for step in builder.build().steps] == ["called weather", "corrected"]
@@ -371,3 +371,24 @@ def test_a_secret_in_the_error_of_a_tool_is_not_told(farm: Farm, monkeypatch: py
         raise PermissionError("denied for sk-0123456789abcdef")
 
     assert farm.run_tools('{"city": "Rome"}', tools=[weather]).text == "PermissionError: denied for ***"
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_embedded_model_is_held_to_a_schema(embedded_farm: Farm) -> None:
+    answers: Any = Literal["yes", "no"]
+    value = embedded_farm.chat_structured("Is Paris big?", schema=answers, seed=1, max_tokens=50)
+    assert value in ("yes", "no")
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_embedded_model_has_a_tool_called_and_reads_the_result(embedded_farm: Farm) -> None:
+    asked = "What is the weather in Paris? Use the tool."
+    reply = embedded_farm.run_tools(
+        asked, tools=[weather], tool_choice="required", temperature=0, seed=1, max_tokens=100
+    )
+    (result,) = reply.steps[0].results
+    assert (result.call.name, result.is_error) == ("weather", False)
+    assert result.text.startswith("rain in ")
+    assert reply.usage.output_tokens is not None
