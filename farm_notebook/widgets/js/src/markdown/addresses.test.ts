@@ -53,5 +53,6 @@ describe("pictures", () => {
 });
 
 it("leaves out what is not seen", () => {
-  expect(seen("a\u200b\u202eb\u00adc\u0007")).toBe("abc");
+  expect(seen("a\u200b\u202eb\u00adc\u0007\u200dd")).toBe("abcd");
+  expect(seen("👩\u200d💻")).toBe("👩\u200d💻");
 });

@@ -7,8 +7,8 @@ export interface Target {
   place: string;
 }
 
-/** Characters that are not seen, or that turn the order of others around. */
-const UNSEEN = /[\p{Cf}\p{Cc}\u115f\u1160\u3164\uffa0]/gu;
+/** Characters that are not seen, or that turn the order of others around; but for what joins emoji. */
+const UNSEEN = /(?!(?<=\p{Extended_Pictographic}\ufe0f?)\u200d)[\p{Cf}\p{Cc}\u115f\u1160\u3164\uffa0]/gu;
 const PICTURE = /^data:image\/(?:png|jpeg|gif|webp|avif|bmp);base64,[A-Za-z0-9+/]+={0,2}$/i;
 const PICTURE_CHARS = 12_000_000;
 const LOOKS_LIKE_HOST = /^(?:[a-z]+:\/*)?(?:[^@/\s]*@)?((?:[\p{L}\p{N}_-]+[.。．｡])+[\p{L}\p{N}-]{2,})(?=[:/?#\s.,)]|$)/iu;

@@ -141,6 +141,22 @@ describe("Answer", () => {
     expect(root.querySelector("pre")?.textContent).toBe("x = 1\ny = 2");
   });
 
+  it("follows a text that the panel renders anew", async () => {
+    for (const text of ["One.", "One.\n\nTw", "One.\n\nTwo.\n\nThree.", "Other."]) {
+      act(() => render(<Answer text={text} isStreaming />, root));
+      await frames();
+      expect([...root.querySelectorAll("p")].map((each) => each.textContent)).toEqual(text.split("\n\n"));
+    }
+  });
+
+  it("draws a text of many messages at the latest in the next frames", async () => {
+    const texts = Array.from({ length: 30 }, (_, index) => `Message ${index}.\n\n${"words ".repeat(500)}`);
+    act(() => render(<div>{texts.map((text) => <Answer text={text} />)}</div>, root));
+    await frames();
+    expect(root.querySelectorAll("p")).toHaveLength(60);
+    expect(root.querySelector(".farm-rest")).toBeNull();
+  });
+
   it("has no live region", async () => {
     await show("text");
     expect(root.querySelector("[aria-live], [role=status], [role=log], [role=alert]")).toBeNull();

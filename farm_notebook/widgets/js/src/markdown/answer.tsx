@@ -54,7 +54,7 @@ function useDocument(text: AnswerProps["text"], isStreaming: boolean | ReadonlyS
   }, []);
   useSignalEffect(() => {
     answer.update(source.value, !isGrowing.value);
-    draw.begin();
+    if (!answer.isSettled) draw.begin();
   });
   useEffect(() => draw.end, []);
   void version.value;

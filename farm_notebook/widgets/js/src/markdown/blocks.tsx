@@ -25,10 +25,8 @@ export function block(token: Token, isOpen: boolean, depth = 0): VNode {
   switch (token.type) {
     case "heading":
       return <Heading depth={(token as Tokens.Heading).depth}>{inline(token.tokens)}</Heading>;
-    case "code": {
-      const { text, lang } = token as Tokens.Code;
-      return <CodeBlock text={text} language={lang?.trim().split(/\s/, 1)[0] ?? ""} isOpen={isOpen} />;
-    }
+    case "code":
+      return <CodeBlock {...codeOf(token as Tokens.Code)} isOpen={isOpen} />;
     case "blockquote":
       return <blockquote>{blocks(token.tokens, isOpen, depth + 1)}</blockquote>;
     case "list":
@@ -46,6 +44,11 @@ export function block(token: Token, isOpen: boolean, depth = 0): VNode {
     default:
       return <p>{"tokens" in token ? inline(token.tokens) : token.raw}</p>;
   }
+}
+
+/** The code and its language, without blank lines at its end and without what may follow the language. */
+export function codeOf({ text, lang = "" }: Tokens.Code): { text: string; language: string } {
+  return { text: text.replace(/\n+$/, ""), language: lang.trim().split(/[\s\\{]/, 1)[0] ?? "" };
 }
 
 function Heading({ depth, children }: { depth: number; children: ComponentChildren }) {

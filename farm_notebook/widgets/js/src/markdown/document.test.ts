@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import type { Token, Tokens } from "marked";
+import { codeOf } from "./blocks";
 import { AnswerDocument, OPEN_CHARS, type Block } from "./document";
 
 const always = (): boolean => true;
@@ -81,7 +83,33 @@ function streamed(text: string, size: number): AnswerDocument {
 
 const tokens = (document: AnswerDocument) => all(document).map((each) => each.token);
 
+/** As they are drawn: what a code block is made of can have been taken apart in two ways. */
+function drawn(document: AnswerDocument): (Token | { code: unknown })[] {
+  return tokens(document).map((each) => (each.type === "code" ? { code: codeOf(each as Tokens.Code) } : each));
+}
+
+/** Numbers between 0 and 1 that are the same in each run. */
+function numbers(seed: number): () => number {
+  let state = seed;
+  return () => (state = (state * 16_807) % 2_147_483_647) / 2_147_483_647;
+}
+
+const SCRAPS = [
+  ..."word|- a|* b|1. x|2. y|10) z|   - n|> q|>> r|# h|### t #|---|===|***|```|```py|~~~|````md|$$|$x$|**b**|*i".split("|"),
+  ..."`c`;`;[l](http://a.b);[r];[r]: http://x.y;<div>;</div>;<b>;</b>;<!--;-->;![p](q);- [x] t;&amp;;http://a.b/c".split(";"),
+  ..."\\[;\\];\\(;\\);\\;\t;  ;    ;\n;\n\n;\r\n;| a | b |;|--|--|;| 1 | 2 |;\n| a | b |\n|--|--|\n;\n```\n;\n$$\n".split(";"),
+];
+
 describe("AnswerDocument", () => {
+  it("makes the same blocks of pieces as of the whole, whatever the text", () => {
+    const random = numbers(6);
+    for (let round = 0; round < 400; round += 1) {
+      const scraps = Array.from({ length: 3 + random() * 14 }, () => SCRAPS[Math.floor(random() * SCRAPS.length)]);
+      const text = scraps.map((each) => `${each}${random() < 0.5 ? "\n" : ""}`).join("");
+      expect(drawn(streamed(text, 1 + Math.floor(random() * 5))), JSON.stringify(text)).toEqual(drawn(whole(text)));
+    }
+  });
+
   it.each([1, 2, 3, 7, 50, 500])("makes the same blocks of pieces of %i characters as of the whole", (size) => {
     expect(tokens(streamed(SAMPLE, size))).toEqual(tokens(whole(SAMPLE)));
   });

@@ -1,6 +1,6 @@
 /** A text that grows, as blocks: each is parsed once when it is finished, only the last one again with every piece.
  *
- * Where a block ends never depends on how the text was cut into pieces, so a streamed answer looks like a whole one.
+ * Where a block ends depends on whole lines only, not on how the text came, so a streamed answer looks like a whole one.
  */
 
 import type { Links, Token, Tokens } from "marked";
@@ -43,6 +43,7 @@ export class AnswerDocument {
   #isFinal = false;
   #at = 0; // where the first block begins that is not finished
   #window = OPEN_CHARS;
+  #looked = -1; // up to where lines were looked at without one block of them being finished
   #head = ""; // the first two lines of a table that is continued
   #number: number | undefined; // of the next item in a list that is continued
   #fence: Fence | undefined;
@@ -50,7 +51,12 @@ export class AnswerDocument {
   #isSettled = true;
   #hasLateLinks = false;
 
-  /** Where the source is not parsed yet. */
+  /** Whether all that has come is parsed. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  /** How much of the source is not parsed yet. */
   get restChars(): number {
     return this.#isSettled ? 0 : this.#text.length - this.#at;
   }
@@ -82,6 +88,7 @@ export class AnswerDocument {
     this.last = { key: 0, blocks: [], chars: 0 };
     this.#at = 0;
     this.#window = OPEN_CHARS;
+    this.#looked = -1;
     this.#head = "";
     this.#number = undefined;
     this.#fence = undefined;
@@ -90,21 +97,33 @@ export class AnswerDocument {
 
   /** Finish some blocks, or show the open one and settle. */
   #step(): void {
+    if (!this.#head && !this.#fence) this.#at += blankChars(this.#text.slice(this.#at, this.#at + this.#window));
     this.#fence ??= Fence.begin(this.#text, this.#at);
     if (this.#fence) return this.#stepFence(this.#fence);
-    if (!this.#head) this.#at += BLANK_LINES.exec(this.#text.slice(this.#at, this.#at + this.#window))?.[0].length ?? 0;
     const source = this.#text.slice(this.#at, this.#at + this.#window);
     const isWhole = this.#at + source.length === this.#text.length;
     if (!source) return this.#settle();
+    if (this.#finishStable(source)) return;
     const tokens = this.#parse(this.#head + source);
-    if (isWhole && this.#isFinal) {
-      this.#finish(tokens, source.length);
-      return this.#settle();
-    }
-    const stable = stableTokens(tokens, this.#head + source);
-    if (stable.length) this.#finish(stable, rawLength(stable) - this.#head.length);
-    else if (isWhole) return this.#showOpen(tokens, source);
-    else this.#cut(tokens, source);
+    if (!isWhole) return this.#cut(tokens, source);
+    if (!this.#isFinal) return this.#showOpen(tokens, source);
+    this.#finish(tokens, source.length);
+    this.#settle();
+  }
+
+  /** Finish the blocks that more text cannot change: those before the last one of the lines that are whole. */
+  #finishStable(source: string): boolean {
+    const end = source.lastIndexOf("\n") + 1;
+    if (this.#at + end === this.#looked) return false;
+    this.#looked = this.#at + end;
+    const lines = this.#head + source.slice(0, end);
+    const tokens = this.#parse(lines);
+    const stable = tokens.slice(0, tokens.findLastIndex((each) => each.type !== "space"));
+    const formula = openFormulaAt(lines);
+    while (formula !== undefined && stable.length && rawLength(stable) > formula) stable.pop();
+    if (!stable.some((each) => each.type !== "space")) return false;
+    this.#finish(stable, rawLength(stable) - this.#head.length);
+    return true;
   }
 
   #stepFence(fence: Fence): void {
@@ -161,6 +180,7 @@ export class AnswerDocument {
     }
     this.#at += chars;
     this.#window = OPEN_CHARS;
+    this.#looked = -1;
     this.#head = "";
     this.#number = undefined;
   }
@@ -210,15 +230,8 @@ export class AnswerDocument {
   }
 }
 
-/** Those before the last block that more text cannot change: the line after them is whole. */
-function stableTokens(tokens: Token[], source: string): Token[] {
-  const last = tokens.findLastIndex((each) => each.type !== "space");
-  if (last < 1) return [];
-  const stable = tokens.slice(0, last);
-  if (!source.includes("\n", rawLength(stable))) return [];
-  const formula = openFormulaAt(source);
-  while (formula !== undefined && stable.length && rawLength(stable) > formula) stable.pop();
-  return stable.some((each) => each.type !== "space") ? stable : [];
+function blankChars(text: string): number {
+  return BLANK_LINES.exec(text)?.[0].length ?? 0;
 }
 
 function rawLength(tokens: readonly { raw: string }[]): number {
