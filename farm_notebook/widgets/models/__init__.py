@@ -1,0 +1,1 @@
+"""The panel of the models: found, chosen, loaded, fetched and given up."""
