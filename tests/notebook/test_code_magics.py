@@ -187,7 +187,7 @@ def test_it_is_told_of_the_variables_that_the_prompt_mentions_and_of_what_is_imp
     assert "DataFrame, 2 rows x 2 columns" in text
     assert "def clean(frame):" in text
     assert '<variable name="other">\nint\n3\n' in text
-    assert '<cell name="imports">\nimport pandas as pd\n</cell>' in text
+    assert '<cell name="imports">\nimport pandas as pd  # ' in text
     assert "context: clean, df, imports, other · " in out
     assert asked().messages[0].role == "system"
     assert "Answer with Python code only" in asked().messages[0].content

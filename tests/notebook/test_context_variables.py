@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from farm_notebook.errors import InvalidRequestError
-from farm_notebook.notebook.context.mentioned import names_in_code, names_in_prose
+from farm_notebook.notebook.context.mentioned import imports_of, names_in_code, names_in_prose
 from farm_notebook.notebook.context.variables import describe, read_variables
 
 pd: Any = pytest.importorskip("pandas")
@@ -194,3 +194,32 @@ def test_of_a_very_long_text_the_first_part_is_told() -> None:
     text = describe("x" * 1_000_000)
     assert text.startswith("str, 1,000,000 characters\nxxx")
     assert text.endswith("... (the first 400,000)")
+
+
+def run_as_notebook(source: str) -> object:
+    """The one function that a cell defines."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    exec(source, namespace)
+    return list(namespace.values())[-1]
+
+
+def test_what_is_imported_is_told_as_it_would_be_imported() -> None:
+    namespace = {
+        "pd": pd,
+        "json": json,
+        "dumps": json.dumps,
+        "loads": json.loads,
+        "sqrt": math.sqrt,
+        "own": run_as_notebook("def own(): ..."),
+        "int": int,
+        "alias": json.dump,
+        "df": FRAME,
+        "exit": math.exp,
+        "_private": json,
+    }
+    assert imports_of(namespace, hidden={"exit"}) == [
+        f"import pandas as pd  # {pd.__version__}",
+        "import json  # 2.0.9",
+        "from json import dumps, loads",
+        "from math import sqrt",
+    ]

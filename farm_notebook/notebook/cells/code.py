@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from farm_notebook.notebook.asked import AskedTurn
 from farm_notebook.notebook.cells.code_options import CodeOptions, parse_cell_line, parse_line
 from farm_notebook.notebook.code_cell import CodeCell, cell_of
-from farm_notebook.notebook.context.mentioned import names_in_prose
+from farm_notebook.notebook.context.mentioned import imports_of, names_in_prose
 from farm_notebook.notebook.context.piece import Piece
 from farm_notebook.notebook.context.read import read_context
 from farm_notebook.notebook.context.shell import hidden_names, source_as_python
@@ -148,10 +148,6 @@ def _mentioned(session: Session, prompt: str, *, besides: Sequence[str]) -> list
     namespace, hidden = session.shell.user_ns, hidden_names(session.shell)
     names = names_in_prose(prompt, namespace, hidden=hidden)
     own = [name for name in names if not isinstance(namespace[name], ModuleType) and name not in besides]
-    imports = [
-        f"import {value.__name__}" + ("" if name == value.__name__ else f" as {name}")
-        for name, value in namespace.items()
-        if isinstance(value, ModuleType) and name not in hidden and not name.startswith("_")
-    ]
+    imports = imports_of(namespace, hidden=hidden)
     told = [Piece("imports", "cell", "\n".join(imports))] if imports else []
     return [*read_variables(own, namespace), *told]

@@ -1,4 +1,4 @@
-"""Which variables of a notebook a text speaks of: by their names in prose, by what is read in code."""
+"""Which variables of a notebook a text speaks of, in prose or in code; and what was imported."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import ast
 import keyword
 import re
 from collections.abc import Mapping, Set
-from types import ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
-__all__ = ["names_in_code", "names_in_prose"]
+__all__ = ["imports_of", "names_in_code", "names_in_prose"]
 
 _WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _MARKED = re.compile(r"`([^`\n]+)`|\{([^{}\n]+)\}")
@@ -53,6 +53,33 @@ def names_in_code(
     found = [node for node in nodes if isinstance(node, ast.Name)]
     found.sort(key=lambda node: (node.lineno, node.col_offset))
     return _known([node.id for node in found], namespace, hidden)
+
+
+def imports_of(namespace: Mapping[str, object], *, hidden: Set[str] = frozenset()) -> list[str]:
+    """The lines that import what a notebook has imported, modules first, with their versions.
+
+    Args:
+        namespace: The notebook's variables.
+        hidden: Names in it that are not the user's.
+    """
+    modules: list[str] = []
+    others: dict[str, list[str]] = {}
+    for name, value in list(namespace.items()):
+        if name in hidden or name.startswith("_"):
+            continue
+        if isinstance(value, ModuleType):
+            version = getattr(value, "__version__", None)
+            renamed = "" if name == value.__name__ else f" as {name}"
+            remark = f"  # {version}" if isinstance(version, str) else ""
+            modules.append(f"import {value.__name__}{renamed}{remark}")
+        elif isinstance(value, type | FunctionType | BuiltinFunctionType) and value.__name__ == name:
+            others.setdefault(value.__module__ or "", []).append(name)
+    lines = [
+        f"from {module} import {', '.join(names)}"
+        for module, names in others.items()
+        if module not in ("", "__main__", "builtins")
+    ]
+    return [*modules, *lines][:MOST_NAMES]
 
 
 def _known(words: list[str], namespace: Mapping[str, object], hidden: Set[str]) -> list[str]:
