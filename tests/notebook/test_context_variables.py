@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fractions
 import functools
 import json
 import math
@@ -55,7 +56,7 @@ def test_a_frame_is_told_by_its_columns_their_types_and_a_few_rows() -> None:
         ("some words", "str, 10 characters\nsome words"),
         (3.5, "float\n3.5"),
         (None, "NoneType\nNone"),
-        (json, "module json, version 2."),
+        (pd, f"module pandas, version {pd.__version__}"),
         (math, "module math"),
         (np.zeros((2, 3)), "ndarray, shape (2, 3), dtype float64\n"),
         (FRAME["price"], "Series 'price', 2 rows, dtype float64\n"),
@@ -206,7 +207,7 @@ def run_as_notebook(source: str) -> object:
 def test_what_is_imported_is_told_as_it_would_be_imported() -> None:
     namespace = {
         "pd": pd,
-        "json": json,
+        "fractions": fractions,
         "dumps": json.dumps,
         "loads": json.loads,
         "sqrt": math.sqrt,
@@ -219,7 +220,7 @@ def test_what_is_imported_is_told_as_it_would_be_imported() -> None:
     }
     assert imports_of(namespace, hidden={"exit"}) == [
         f"import pandas as pd  # {pd.__version__}",
-        "import json  # 2.0.9",
+        "import fractions",
         "from json import dumps, loads",
         "from math import sqrt",
     ]

@@ -68,7 +68,7 @@ def imports_of(namespace: Mapping[str, object], *, hidden: Set[str] = frozenset(
         if name in hidden or name.startswith("_"):
             continue
         if isinstance(value, ModuleType):
-            version = getattr(value, "__version__", None)
+            version = vars(value).get("__version__")  # and nothing that a module makes when it is asked
             renamed = "" if name == value.__name__ else f" as {name}"
             remark = f"  # {version}" if isinstance(version, str) else ""
             modules.append(f"import {value.__name__}{renamed}{remark}")

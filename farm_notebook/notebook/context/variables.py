@@ -86,7 +86,7 @@ def describe(value: object) -> str:
 def _described(value: object) -> str:
     kind = type(value)
     if isinstance(value, ModuleType):
-        version = getattr(value, "__version__", None)
+        version = vars(value).get("__version__")
         return f"module {value.__name__}" + (f", version {version}" if isinstance(version, str) else "")
     if callable(value) and (isinstance(value, type) or hasattr(value, "__name__")):
         return _callable(value)
