@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypedDict, cast, get_args
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.images import ImageSource, as_image
+from farm_notebook.providers import takes_seed
 from farm_notebook.router import look_up
 from farm_notebook.schemas import SchemaSource, as_plain, as_schema
 from farm_notebook.tools import ToolSource, as_tool
@@ -96,7 +97,7 @@ def build_request(
         temperature=_number(options, "temperature", minimum=0),
         top_p=_number(options, "top_p", minimum=0, maximum=1, above_minimum=True),
         max_tokens=_integer(options, "max_tokens", minimum=1),
-        seed=_integer(options, "seed", minimum=0),
+        seed=_seed(options, found.ref.provider, config),
         stop=_stop(options.get("stop")),
         schema=None if (schema := options.get("schema")) is None else as_schema(schema),
         tools=tools,
@@ -303,6 +304,14 @@ def _integer(options: Options, name: str, *, minimum: int) -> int | None:
     if value < minimum:
         raise InvalidRequestError(f"{name}={value!r} is out of range; it must be at least {minimum}.")
     return int(value)
+
+
+def _seed(options: Options, provider: str, config: FarmConfig) -> int | None:
+    """The one that is given, else that of the settings where the provider takes one."""
+    seed = _integer(options, "seed", minimum=0)
+    if seed is not None or config.seed is None or not takes_seed(provider, config):
+        return seed
+    return config.seed
 
 
 def _stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from farm_notebook.cassettes.cassette import Cassette, Mode
 from farm_notebook.cassettes.file import SUFFIX, CassetteFile, default_path
 from farm_notebook.cassettes.lines import Line
 from farm_notebook.cassettes.scrub import scrub_for
-from farm_notebook.cassettes.shared import cassette_path, rewind, shared_cassette
+from farm_notebook.cassettes.shared import cassette_path, missing, rewind, shared_cassette
 from farm_notebook.cassettes.tape import Tape
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "ask",
     "cassette_path",
     "default_path",
+    "missing",
     "rewind",
     "scrub_for",
     "shared_cassette",

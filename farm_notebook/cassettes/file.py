@@ -12,7 +12,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from farm_notebook.cassettes.lines import Contents, Line, read_text, write_text
+from farm_notebook.cassettes.lines import Contents, Line, in_order, read_text, write_text
 from farm_notebook.errors import CassetteError
 from farm_notebook.types import Image
 
@@ -79,8 +79,11 @@ class CassetteFile:
         """
         try:
             with FileLock(_lock_path(self.path), timeout=LOCK_WAIT_S):
-                lines = self.read().lines
-                self._write(write_text(change(lines)))
+                contents = self.read()
+                lines = in_order(change(contents.lines))
+                if lines != contents.lines or contents.problems or self.version is None:
+                    _replace(self.path, write_text(lines))
+                    self._seen = self.version, Contents(lines)
         except Timeout:
             raise CassetteError(f"Another process keeps the cassette {str(self.path)!r} locked.") from None
         except OSError as error:
@@ -113,11 +116,6 @@ class CassetteFile:
         for path in unused:
             path.unlink(missing_ok=True)
         return len(unused)
-
-    def _write(self, text: bytes) -> None:
-        if self.path.exists() and self.path.read_bytes() == text:
-            return
-        _replace(self.path, text)
 
 
 def picture_name(picture: Image) -> str:

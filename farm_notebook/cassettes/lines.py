@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from farm_notebook.cassettes.asks import Ask, id_of
 from farm_notebook.cassettes.events import Entries
 
-__all__ = ["VERSION", "Contents", "Line", "read_text", "write_text"]
+__all__ = ["VERSION", "Contents", "Line", "in_order", "read_text", "write_text"]
 
 VERSION = 1
 _MARKS = (b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||")
@@ -54,7 +55,7 @@ class Line:
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", id_of(self.ask))
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The line, without its end."""
         outcome = {"events": self.events} if self.events is not None else {"value": self.value}
@@ -70,7 +71,7 @@ class Line:
         told |= {name: value for name, value in rest.items() if name == "value" or value not in (None, False)}
         return "{" + ", ".join(f'"{name}": {_dump(value)}' for name, value in told.items()) + "}"
 
-    @property
+    @cached_property
     def content(self) -> str:
         """The same for every take that is otherwise alike."""
         return self.text if self.take == 1 else replace(self, take=1).text
@@ -90,11 +91,13 @@ class Contents:
 
 
 def write_text(lines: Iterable[Line]) -> bytes:
-    """The text of a file; the order in which lines are given decides between takes of one number."""
-    return b"".join(
-        line.text.encode("utf-8", "backslashreplace") + b"\n"  # half of a surrogate pair, as JSON escapes it
-        for line in _numbered(lines)
-    )
+    """The text of a file.
+
+    Args:
+        lines: As ``in_order`` gives them.
+    """
+    text = "".join(f"{line.text}\n" for line in lines)
+    return text.encode("utf-8", "backslashreplace")  # half of a surrogate pair, as JSON escapes it
 
 
 def read_text(text: bytes) -> Contents:
@@ -127,7 +130,7 @@ def read_text(text: bytes) -> Contents:
     if twice := len(lines) - len(found):
         problems.append(f"{twice} of its lines {'stand' if twice > 1 else 'stands'} there twice.")
     texts = sorted(found, key=lambda text: (found[text].id, found[text].take, text))
-    return Contents(_numbered(found[text] for text in texts), tuple(problems))
+    return Contents(in_order(found[text] for text in texts), tuple(problems))
 
 
 def _line(row: bytes, number: int, problems: list[str]) -> Line:
@@ -154,8 +157,8 @@ def _line(row: bytes, number: int, problems: list[str]) -> Line:
     return line
 
 
-def _numbered(lines: Iterable[Line]) -> tuple[Line, ...]:
-    """Sorted by what is asked, and takes of it numbered anew from 1, as they come."""
+def in_order(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Lines as they stand in a file: sorted by what is asked, and its takes numbered from 1 as they come."""
     takes: dict[str, list[Line]] = {}
     for line in lines:
         takes.setdefault(line.id, []).append(line)

@@ -86,7 +86,7 @@ def _raise(line: Line) -> None:
             error = _unreadable(line, problem)
         raise error
     if line.is_interrupted:
-        raise InterruptedReply("The answer was stopped here when it was recorded.")
+        raise InterruptedReply("You stopped the answer; what had arrived is kept.")  # as it was told then
 
 
 def _unreadable(line: Line, error: ValueError) -> CassetteError:

@@ -35,8 +35,8 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
         "a password in an address": r"(?P<keep>\b[a-z][a-z0-9+.-]*://)[^/\s:@\"'<>]*:[^/\s@\"'<>]+(?=@)",
         "a key in an address": r"(?i:(?P<keep>[?&](?:api[-_]?key|key|token|access_token|secret|sig|signature"
         r"|password)=))[^&\s\"'<>#]{6,}",
-        "a value called a key": r"(?i:(?P<keep>\b(?:x-)?(?:api[-_]?key|secret|token|passwd|password"
-        r"|authorization)\b[\"']?\s*[:=]\s*[\"']?))(?=[\w./+-]*\d)(?=[\w./+-]*[A-Za-z])[\w./+-]{12,}",
+        "a value called a key": r"(?i:(?P<keep>\b[\w-]*(?:api[-_]?key|secret|token|passwd|password"
+        r"|authorization)[\"']?\s*[:=]\s*[\"']?))(?=[\w./+-]*\d)(?=[\w./+-]*[A-Za-z])[\w./+-]{12,}",
         "a long random word": r"\b(?=[a-zA-Z]*\d)(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{32,}\b",
     }.items()
 }

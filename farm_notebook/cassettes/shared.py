@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from farm_notebook import loop
+from farm_notebook.cassettes.asks import summary
 from farm_notebook.cassettes.cassette import MODES, Cassette, Mode
 from farm_notebook.cassettes.file import SUFFIX, CassetteFile, default_path
+from farm_notebook.cassettes.lines import Line
 from farm_notebook.errors import CassetteError
 
-__all__ = ["cassette_path", "rewind", "shared_cassette"]
+__all__ = ["cassette_path", "missing", "never_asked", "rewind", "shared_cassette"]
+
+MOST_NAMED = 10
 
 _cassettes: dict[tuple[Path, Mode], Cassette] = {}
 
@@ -50,3 +54,28 @@ def rewind(path: Path) -> None:
     for mode in MODES:
         if (cassette := _cassettes.pop((path.expanduser().resolve(), mode), None)) is not None:
             loop.not_at_shutdown(cassette.save)
+
+
+def missing(path: Path) -> CassetteError:
+    """The error of a cassette that is to be replayed and is not there."""
+    return CassetteError(
+        f"There is no cassette {str(path)!r} to replay. `%farm record` before the first call records one, "
+        "and so does FARM_CASSETTE=record."
+    )
+
+
+def never_asked(path: Path, lines: Sequence[Line]) -> CassetteError:
+    """The error of a cassette of which some was never asked for."""
+    named = [f"  {summary(line.ask)}" for line in lines[:MOST_NAMED]]
+    if (more := len(lines) - MOST_NAMED) > 0:
+        named.append(f"  and {more:,} more")
+    what = "call was" if len(lines) == 1 else "calls were"
+    return CassetteError(
+        "\n".join(
+            [
+                f"{len(lines):,} recorded {what} never asked for, in {path.name}:",
+                *named,
+                "`%farm cassette prune`, once the whole notebook has run, takes them out.",
+            ]
+        )
+    )

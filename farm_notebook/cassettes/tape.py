@@ -23,11 +23,11 @@ from farm_notebook.cassettes.failures import write_failure
 from farm_notebook.cassettes.lines import Line
 from farm_notebook.cassettes.playing import Sleep, answerer, play, recorded_value
 from farm_notebook.cassettes.scrub import Scrub
-from farm_notebook.cassettes.shared import cassette_path, shared_cassette
+from farm_notebook.cassettes.shared import cassette_path, missing, never_asked, shared_cassette
 from farm_notebook.cassettes.values import plain
 from farm_notebook.cassettes.vectors import write_embeddings
 from farm_notebook.config import CassetteConfig
-from farm_notebook.errors import CassetteError, FarmError, NotRecordedError
+from farm_notebook.errors import FarmError, NotRecordedError
 from farm_notebook.pipeline import Handler
 from farm_notebook.pipeline.cache import known_digest
 from farm_notebook.types import Embeddings, Event, Finished, Image, ModelRef, Started
@@ -50,7 +50,7 @@ class Models(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of a call, still with its secrets."""
+    """What came of a call; its events and its error still with their secrets."""
 
     events: tuple[Timed, ...] | None = None
     value: Any = None
@@ -195,7 +195,8 @@ class Tape:
         except FarmError as error:
             await self._keep(cassette, asked, number, called, _Outcome(error=error))
             raise
-        told = write_embeddings(value) if isinstance(value, Embeddings) else plain(value)
+        # Of vectors nothing is scrubbed: their bytes may look like a key.
+        told = write_embeddings(value) if isinstance(value, Embeddings) else self._scrub(plain(value))
         await self._keep(cassette, asked, number, called, _Outcome(value=told))
         return value
 
@@ -213,6 +214,19 @@ class Tape:
             return self._digests[ref]
         return await self._models.digest(ref)
 
+    def check(self, *, always: bool = False) -> None:
+        """See that all that is recorded was asked for.
+
+        Args:
+            always: Also where the settings are not strict.
+
+        Raises:
+            CassetteError: Naming what was not.
+        """
+        cassette = self.cassette if self.settings.strict or always else None
+        if cassette is not None and (unasked := cassette.unasked()):
+            raise never_asked(cassette.file.path, unasked)
+
     def runs_here(self, ref: ModelRef) -> bool:
         """Whether a model runs on the user's hardware; replaying, whether it did when it was recorded."""
         if self.is_replaying or ref in self._is_local:
@@ -222,10 +236,7 @@ class Tape:
     async def _recorded(self, cassette: Cassette, asked: Ask) -> Line | None:
         """The recorded call to give; ``None`` where it is to be made and recorded."""
         if cassette.mode == "replay" and cassette.file.version is None:
-            raise CassetteError(
-                f"There is no cassette {str(cassette.file.path)!r} to replay. `%farm record` before the "
-                "first call records one, and so does FARM_CASSETTE=record."
-            )
+            raise missing(cassette.file.path)
         await cassette.open()
         if cassette.mode == "record":
             return None
@@ -309,7 +320,7 @@ class Tape:
         line = Line(
             asked,
             events=events,
-            value=scrub(outcome.value),
+            value=outcome.value,
             error=None if outcome.error is None else scrub(write_failure(outcome.error)),
             is_interrupted=outcome.is_interrupted,
             digest=digest,

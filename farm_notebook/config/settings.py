@@ -91,6 +91,7 @@ class FarmConfig(Section):
         routing: The model or alias that answers when none is named, by environment.
         aliases: What names stand for.
         prices: Of models, by ref or by provider; stronger than what is published of them.
+        seed: Of requests that name none, where the provider takes one.
         cache_dir: Where fetched models, digests, kept answers and the history are.
         offline: Never fetch anything; a missing model is an error.
         endpoints: Further servers of OpenAI's protocol; each name is a provider's, as in ``groq:MODEL``.
@@ -100,6 +101,7 @@ class FarmConfig(Section):
     model: str = Field(default=AUTO, min_length=1)
     routing: Mapping[str, str] = Field(default_factory=dict)
     aliases: Mapping[_AliasName, AliasConfig] = Field(default_factory=dict)
+    seed: int | None = Field(default=None, ge=0)
     cache_dir: Path = Field(
         default_factory=lambda: platformdirs.user_cache_path("farm-notebook", appauthor=False)
     )

@@ -6,7 +6,8 @@ import os
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from typing_extensions import Unpack
 
@@ -18,6 +19,7 @@ from farm_notebook.farm.models import Models
 from farm_notebook.farm.similarity import Items, Match
 from farm_notebook.farm.step_events import StepEvent
 from farm_notebook.farm.steps import MAX_STEPS
+from farm_notebook.farm.taping import open_cassette
 from farm_notebook.farm.toolbox import Confirm
 from farm_notebook.reply import Reply
 from farm_notebook.reports import CallReport, Comparison, HistoryReport, UsageReport
@@ -63,6 +65,38 @@ class Farm:
         for listener in tuple(self._listeners):
             listener(self.config)
         return self.config
+
+    def use_cassette(
+        self,
+        mode: Literal["auto", "record", "replay", "off"],
+        file: str | Path | None = None,
+        *,
+        realtime: bool = False,
+        strict: bool = False,
+    ) -> Path | None:
+        """Record the calls of this farm in a file from now on, or replay them from it.
+
+        Args:
+            mode: ``auto`` replays what is there and records the rest; ``off`` ends it.
+            file: The cassette; ``None`` is that of the settings, else the one beside the notebook.
+            realtime: Replay at the speed at which it was recorded.
+            strict: Recorded calls that were never asked for are an error when it ends.
+
+        Returns:
+            The file; ``None`` where it is off.
+
+        Raises:
+            CassetteError: It cannot be used, or which one is meant cannot be known; or it ends, was strict,
+                and some of it was never asked for.
+        """
+        before = self.core.tape
+        if mode == "off":
+            self.reload(cassette={"mode": mode})
+            before.check()
+            return None
+        path = open_cassette(mode, file or self.config.cassette.file)
+        self.reload(cassette={"mode": mode, "file": path, "realtime": realtime, "strict": strict})
+        return path
 
     def use(self, model: str) -> str:
         """Have a model answer from now on where a request names none.

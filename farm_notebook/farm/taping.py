@@ -8,12 +8,12 @@ from pathlib import Path
 
 import psutil
 
-from farm_notebook.cassettes import Tape, scrub_for
+from farm_notebook.cassettes import CassetteFile, Mode, Tape, cassette_path, missing, rewind, scrub_for
 from farm_notebook.config import FarmConfig
 from farm_notebook.pool import Pool
 from farm_notebook.pool.notebook import notebook_name
 
-__all__ = ["notebook_file", "tape_for"]
+__all__ = ["notebook_file", "open_cassette", "tape_for"]
 
 _SESSION = "JPY_SESSION_NAME"
 _SHARED_DRIVE = "RTC:"  # before the name of a notebook that several people edit at once
@@ -27,6 +27,24 @@ def tape_for(config: FarmConfig, pool: Pool) -> Tape:
         pool: What it shares with others of the same settings.
     """
     return Tape(config.cassette, pool.providers, scrub=scrub_for(config), notebook=notebook_file)
+
+
+def open_cassette(mode: Mode, named: str | Path | None) -> Path:
+    """The file of a cassette, from its beginning.
+
+    Args:
+        mode: What it is for.
+        named: As a user writes it; ``None`` is the one beside the notebook.
+
+    Raises:
+        CassetteError: Which one cannot be known, it cannot be read, or there is none to replay.
+    """
+    file = CassetteFile(cassette_path(None if named is None else Path(named), notebook_file))
+    if mode == "replay" and file.version is None:
+        raise missing(file.path)
+    file.read()
+    rewind(file.path)
+    return file.path
 
 
 def notebook_file() -> Path | None:

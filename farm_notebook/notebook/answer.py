@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
-from farm_notebook.errors import FarmError, InvalidAnswerError, ProviderError
+from farm_notebook.errors import FarmError, InterruptedReply, InvalidAnswerError, ProviderError
 from farm_notebook.farm import AsyncFarm
 from farm_notebook.farm.step_events import StepEvent
 from farm_notebook.farm.step_replies import StepsBuilder
@@ -82,7 +82,7 @@ class Answer:
         except FarmError as error:
             if isinstance(error, ProviderError):
                 error.partial_text = error.partial_text or self._builder.text
-            self._keep_partial("error")
+            self._keep_partial("interrupted" if isinstance(error, InterruptedReply) else "error")
             raise
         except BaseException:
             self._display.discard()

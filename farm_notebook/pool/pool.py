@@ -17,6 +17,7 @@ from farm_notebook.pipeline import Handler, Middleware, compose
 from farm_notebook.pipeline.allowance import allowance
 from farm_notebook.pipeline.breaker import Breakers, breaker
 from farm_notebook.pipeline.cache import cache
+from farm_notebook.pipeline.default_seed import default_seed
 from farm_notebook.pipeline.embedding_stream import under
 from farm_notebook.pipeline.embeddings import EmbeddingCache
 from farm_notebook.pipeline.fallback import fallback
@@ -115,6 +116,7 @@ class Pool:
             ),
             *self._attempt(),
             timers(config.timeouts),
+            default_seed(config.seed, self.providers.take_seed),
         )
         return compose(*policies)(self.providers.dispatch)
 

@@ -105,6 +105,13 @@ class ProviderPool:
         """Whether any answer is under way here."""
         return bool(self._in_flight)
 
+    def take_seed(self, name: str) -> bool:
+        """Whether a provider honours a seed."""
+        try:
+            return "seed" in self.get(name).honours
+        except FarmError:  # the request itself will say why
+            return True
+
     def runs_here(self, ref: ModelRef) -> bool:
         """Whether a model runs on the user's own hardware."""
         try:

@@ -16,7 +16,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
-from farm_notebook.config import ENV_PREFIX, FarmConfig
+from farm_notebook.config import ENV_PREFIX, EndpointConfig, FarmConfig
 from farm_notebook.errors import ConfigError, FarmError, UnknownProviderError
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.packages import checked, installed, load_installed, packages_of
@@ -34,6 +34,7 @@ __all__ = [
     "provider_names",
     "register_provider",
     "similar_provider",
+    "takes_seed",
     "unknown_provider",
     "unused_providers",
 ]
@@ -73,6 +74,16 @@ def is_enabled(name: str, config: FarmConfig) -> bool:
     if name not in _WITH_SECTION:  # it may have the name of a section about something else
         return True
     return getattr(config, name).enabled is True
+
+
+def takes_seed(name: str, config: FarmConfig) -> bool:
+    """Whether a provider honours a seed, as far as the settings and classes of this program tell."""
+    if name in _registered:
+        return "seed" in _registered[name].honours
+    section = config.section(name)
+    if isinstance(section, EndpointConfig):
+        return section.api != "responses" and "seed" not in section.lacks
+    return True
 
 
 def disabled_provider(name: str, config: FarmConfig) -> ConfigError:

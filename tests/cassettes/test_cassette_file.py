@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from streams import REF, heard, nobody, request, saying, tape
 
 from farm_notebook.cassettes import CassetteFile, Line
-from farm_notebook.cassettes.lines import read_text, write_text
+from farm_notebook.cassettes.lines import in_order, read_text, write_text
 from farm_notebook.errors import CassetteError
 from farm_notebook.types import Event, Finished, Started, TextDelta
 
@@ -52,6 +53,10 @@ def line(prompt: str, text: str = "", **fields: object) -> Line:
     return Line(asked, events=[["text", text or prompt.upper(), f"0/{len(text or prompt)}"]], **fields)  # type: ignore[arg-type]
 
 
+def written(lines: Iterable[Line]) -> bytes:
+    return write_text(in_order(lines))
+
+
 def prompts(path: Path) -> list[str]:
     return sorted(each.ask["messages"][0]["content"] for each in CassetteFile(path).read().lines)
 
@@ -65,7 +70,7 @@ def test_a_line_reads_from_what_was_asked_to_what_came_of_it() -> None:
 
 
 def test_a_torn_last_line_is_passed_over_and_told() -> None:
-    whole = write_text([line("one"), line("two")])
+    whole = written([line("one"), line("two")])
     found = read_text(whole[:-20])
     assert len(found.lines) == 1
     assert found.problems == ("The last line, 2, is torn off and was passed over.",)
@@ -73,12 +78,12 @@ def test_a_torn_last_line_is_passed_over_and_told() -> None:
 
 def test_a_line_that_is_none_is_told_by_its_number() -> None:
     with pytest.raises(ValueError, match="line 1 is no recorded call"):
-        read_text(b"Hello\n" + write_text([line("one")]))
+        read_text(b"Hello\n" + written([line("one")]))
 
 
 def test_a_mark_of_a_conflict_is_told_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.farm.jsonl"
-    one, two = write_text([line("one")]), write_text([line("two")])
+    one, two = written([line("one")]), written([line("two")])
     path.write_bytes(b"<<<<<<< HEAD\n" + one + b"=======\n" + two + b">>>>>>> other\n")
     with pytest.raises(CassetteError, match="line 1 is a mark of a conflict") as caught:
         CassetteFile(path).read()
@@ -92,14 +97,14 @@ def test_a_file_of_a_newer_format_is_refused() -> None:
 
 
 def test_a_line_that_was_changed_by_hand_counts_as_what_it_says() -> None:
-    text = write_text([line("one")]).replace(b'"content": "one"', b'"content": "two"')
+    text = written([line("one")]).replace(b'"content": "one"', b'"content": "two"')
     found = read_text(text)
     assert found.lines == (line("two", "ONE"),)
     assert found.problems == ("Line 1 was changed by hand: its id is that of another call.",)
 
 
 def test_line_breaks_of_other_systems_do_not_harm() -> None:
-    text = write_text([line("one"), line("two")])
+    text = written([line("one"), line("two")])
     assert read_text(text.replace(b"\n", b"\r\n")).lines == read_text(text).lines
 
 
@@ -116,8 +121,8 @@ def test_a_damaged_file_is_not_written_over(tmp_path: Path) -> None:
 
 def test_the_same_lines_are_the_same_file(tmp_path: Path) -> None:
     many = [line(f"prompt {number}") for number in range(20)]
-    assert write_text(many) == write_text(reversed(many))
-    assert write_text(many) == b"".join(sorted(write_text(many).splitlines(keepends=True)))
+    assert written(many) == written(reversed(many))
+    assert written(many) == b"".join(sorted(written(many).splitlines(keepends=True)))
 
 
 def test_a_file_keeps_its_permissions(tmp_path: Path) -> None:
@@ -220,8 +225,9 @@ async def test_two_branches_that_asked_the_same_keep_both_answers(tmp_path: Path
     assert await replayed(path, "a") == ["a first"]
 
 
+@pytest.mark.slow
 async def test_without_the_attribute_most_additions_do_not_touch(tmp_path: Path) -> None:
-    at_first = [f"cell {n}" for n in range(300)]
+    at_first = [f"cell {n}" for n in range(100)]
     path = await branches(tmp_path, at_first, ["ours"], ["theirs"])
     (tmp_path / ".gitattributes").unlink()
     git(tmp_path, "merge", "theirs", "-m", "both")

@@ -174,6 +174,7 @@ def test_what_concerns_no_provider_does_not_tell_providers_apart() -> None:
     plain = load_config().for_providers()
     policies = {
         "model": "scripted:echo",
+        "seed": 7,
         "routing": {"production": "scripted:count"},
         "aliases": {"fast": "scripted:echo"},
         "retry": {"attempts": 1},

@@ -48,7 +48,7 @@ def test_a_line_of_help_is_short_enough_for_one_line(name: str) -> None:
 
 ERRORS: list[tuple[str, type[FarmError], str]] = [
     ("cach", InvalidRequestError, "'cach' is no subcommand of %farm. Did you mean cache?"),
-    ("xyzzy", InvalidRequestError, "Valid: cache, config, explain, fix, free, gpu"),
+    ("xyzzy", InvalidRequestError, "Valid: alias, cache, cassette, config, embed"),
     ("help cach", InvalidRequestError, "Did you mean cache?"),
     ("cache", InvalidRequestError, "required: stats|clear|on|off"),
     ("cache stat", InvalidRequestError, "'stat' is not one of them. Did you mean stats?"),

@@ -1,0 +1,110 @@
+"""Recording and replaying in a real Jupyter kernel: the cells of a notebook are the same, byte for byte."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from kernels import Cell, Kernel
+
+from farm_notebook.cassettes import CassetteFile
+
+pytestmark = pytest.mark.kernel
+
+CELLS = [
+    "%%farm_chat -m scripted:sample-40 -t 1\nTell me a story.",
+    "%farm_chat -m scripted:sample-5 Go on",
+    "%%farm_chat -m scripted:think-5\nThink first.",
+    "%farm_chat -m scripted:fail-3 Break",
+    "import farm_notebook as farm\nfarm.chat('Hello', model='scripted:sample-5')",
+    "list(farm.stream('Hello', model='scripted:sample-5'))",
+    "%%farm_compare -m scripted:echo -m scripted:count-3\nCompare",
+    "%farm health",
+    "%farm models",
+    "%farm route scripted:echo",
+]
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Iterator[Kernel]:
+    kernel = Kernel(
+        FARM_MODEL="scripted:echo",
+        JPY_SESSION_NAME=str(tmp_path / "story.ipynb"),
+    )
+    yield kernel
+    kernel.close()
+
+
+def shown(kernel: Kernel, cell: str) -> list[dict[str, Any]]:
+    """The outputs of a cell that is run."""
+    return saved(kernel.run(cell))
+
+
+def saved(ran: Cell) -> list[dict[str, Any]]:
+    """The outputs of a cell as they would be saved, but for what no two runs have in common."""
+    return [
+        {name: value for name, value in output.items() if name not in ("transient", "execution_count")}
+        for output in ran.outputs
+    ]
+
+
+def test_the_cells_of_a_replayed_notebook_are_those_of_the_recorded_one(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    assert "story.farm.jsonl" in kernel.run("%farm record").text
+    live = [shown(kernel, cell) for cell in CELLS]
+    before = (tmp_path / "story.farm.jsonl").read_bytes()
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=60)
+    kernel.run("%load_ext farm_notebook")
+    kernel.run("%farm replay --strict")
+    for cell, outputs in zip(CELLS, live, strict=True):
+        assert shown(kernel, cell) == outputs, cell
+    assert kernel.run("%farm cassette check").text == "All that story.farm.jsonl holds was asked for.\n"
+    assert (tmp_path / "story.farm.jsonl").read_bytes() == before
+
+
+def test_a_cell_that_was_interrupted_is_recorded_as_far_as_it_came(kernel: Kernel, tmp_path: Path) -> None:
+    kernel.run("%farm record")
+    cell = kernel.start("%farm_chat --reset -m scripted:slow-500 Endless")
+    kernel.wait_for(lambda: cell.has_painted("word0"))
+    kernel.interrupt()
+    stopped = saved(cell.ended())
+    assert cell.content["ename"] == "InterruptedReply"
+    for _ in range(2):
+        kernel.run("%farm_chat --reset -m scripted:echo Hello")
+    lines = CassetteFile(tmp_path / "story.farm.jsonl").read().lines
+    assert sorted(line.is_interrupted for line in lines) == [False, False, True]
+    kernel.run("%farm replay")
+    assert shown(kernel, "%farm_chat --reset -m scripted:slow-500 Endless") == stopped
+
+
+def notebook(path: Path, *cells: str) -> None:
+    made: Any = nbformat.v4.new_notebook()
+    made.cells = [nbformat.v4.new_code_cell(cell) for cell in ("%load_ext farm_notebook", *cells)]
+    nbformat.write(made, path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["nbconvert", "papermill"])
+def test_programs_that_execute_a_notebook_have_its_name_on_their_command_line(
+    tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FARM_MODEL": "scripted:echo", "FARM_CASSETTE": "record"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JPY_SESSION_NAME", "/elsewhere/of-whoever-runs-the-tests.ipynb")
+    notebook(tmp_path / "my story.ipynb", "%farm_chat Hello")
+    words = {
+        "nbconvert": ["nbconvert", "--to", "notebook", "--execute", "--inplace", "my story.ipynb"],
+        "papermill": ["papermill", "my story.ipynb", "out.ipynb", "-k", "python3"],
+    }
+    command = [sys.executable, "-m", *words[program]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=150)
+    assert done.returncode == 0, done.stderr
+    (line,) = CassetteFile(tmp_path / "my story.farm.jsonl").read().lines
+    assert line.ask["messages"][-1]["content"] == "Hello"
