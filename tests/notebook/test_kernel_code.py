@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kernels import Cell, Kernel
+from pytest_httpserver import HTTPServer
 
 pytestmark = pytest.mark.kernel
 
@@ -23,6 +24,7 @@ class Telling(ScriptedProvider):
     asked = []
     async def stream(self, request):
         Telling.asked.append(request.messages[-1].content)
+        Telling.pictures = [image.media_type for image in request.messages[-1].images]
         yield Started(request.ref)
         for line in self.words.splitlines(keepends=True):
             yield TextDelta(line)
@@ -145,6 +147,16 @@ def test_panels_are_served_while_fix_streams(kernel: Kernel) -> None:
     kernel.wait_for(lambda: any(message["msg_type"] == "comm_msg" for _, message in kernel.log))
     assert cell.idle_at is None
     assert cell.ended().status == "ok"
+
+
+def test_a_figure_and_a_picture_at_a_url_go_with_an_awaited_question(
+    kernel: Kernel, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/a").respond_with_data(b"GIF89a...")
+    kernel.run("import matplotlib.pyplot as plt\nfig, axes = plt.subplots()\naxes.plot([1, 2])")
+    cell = kernel.run(f"%%farm_chat --image axes --image {httpserver.url_for('/a')}\nWhat is this?")
+    assert cell.status == "ok"
+    assert kernel.value("Telling.pictures") == ["image/png", "image/gif"]
 
 
 def test_explain_takes_the_previous_cell(kernel: Kernel) -> None:
