@@ -69,6 +69,9 @@ function ModelMenu({ host, onChoose }: MenuProps) {
       note: [note, sees ? "sees pictures" : ""].filter(Boolean).join(" · "),
     })),
   ];
+  if (model !== null && !choices.some(({ value }) => value === model)) {
+    choices.splice(1, 0, { value: model, label: model, note: "not listed" });
+  }
   const shown = model ?? (usual || "default");
   return (
     <Popover

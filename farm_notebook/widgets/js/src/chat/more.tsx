@@ -1,7 +1,7 @@
 /** What can be done with the whole conversation. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { ChatHost } from "./state";
 
 export interface MoreProps {
@@ -17,7 +17,7 @@ export type ExportKind = "cells" | "markdown" | "notebook";
 export function More({ host, close, onExport, onForget, takesCells }: MoreProps & { host: ChatHost; close: () => void }) {
   const isSure = useSignal(false);
   const list = useRef<HTMLDivElement>(null);
-  useEffect(() => items(list.current)[0]?.focus(), []);
+  useLayoutEffect(() => items(list.current)[0]?.focus(), []);
   const isEmpty = host.slice("turns").value?.length === 0;
   const isBusy = Boolean(host.slice("running").value);
   const exported = (kind: ExportKind) => () => {

@@ -1,7 +1,7 @@
 /** A list to choose from, narrowed by what is typed; what is typed can be chosen as well. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
 import { Icon } from "./icons";
 
 export interface Choice {
@@ -30,7 +30,7 @@ export function Picker({ label, placeholder, choices, chosen, offer, onChoose, s
   const input = useRef<HTMLInputElement>(null);
   const list = useRef<HTMLUListElement>(null);
   const id = useId();
-  useEffect(() => input.current?.focus(), []);
+  useLayoutEffect(() => input.current?.focus(), []); // before the next key is pressed
   const shown = narrowed(choices, typed.value, offer);
   const at = Math.min(active.value, shown.length - 1);
   useEffect(() => {

@@ -1,6 +1,6 @@
 /** What is said of every question: a system prompt and the sampling. */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Button, ErrorNote, useAction } from "../base";
 import type { ChatHost, Settings } from "./state";
 
@@ -29,7 +29,7 @@ export function SettingsForm({ host, settings, close }: FormProps) {
     await host.call("settings", { ...valuesOf(new FormData(form.current)) });
     close();
   });
-  useEffect(() => form.current?.querySelector("textarea")?.focus(), []);
+  useLayoutEffect(() => form.current?.querySelector("textarea")?.focus(), []);
   return (
     <form
       class="farm-settings"
