@@ -22,9 +22,7 @@ OF_REQUESTS = ("system", "temperature", "max_tokens", "seed")
 
 
 def add_arguments(parser: LineParser) -> None:
-    parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="an alias; without it, list all of them"
-    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="an alias; without it, list all of them")
     parser.suggest_names("name", "model")
     parser.add_argument("model", nargs="?", metavar="MODEL", help="what it is to stand for, in this session")
     parser.add_argument("--remove", action="store_true", help="take a name of this session away again")
