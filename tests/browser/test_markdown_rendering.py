@@ -91,7 +91,7 @@ class AnswerPage:
     def work_s(self, text: str, pieces: int) -> float:
         """How long the page's thread works on a text that streams."""
         session = self.page.context.new_cdp_session(self.page)
-        session.send("Performance.enable")
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})  # what others do does not count
         before = _worked_s(session)
         self.page.evaluate(
             "async ([text, pieces]) => { window.stretches = await answers.stream(text, pieces, 10); }",
@@ -198,7 +198,7 @@ def test_a_long_answer_streams_without_freezing_the_page(answers: AnswerPage) ->
         f"work {work_long:.2f} s, of 25 kB {work_short:.2f} s"
     )
     assert centiles[94] < 200
-    assert 0 < work_long < 10 * work_short  # four times the text and the pieces
+    assert 0 < work_long < 8 * work_short  # four times the text and the pieces
     assert answers.call("isAtEnd")
 
 
@@ -212,7 +212,7 @@ def test_a_block_without_end_streams_in_work_that_grows_with_it(answers: AnswerP
         short, long = (head + line * (chars // len(line)) for chars in (10_000, 40_000))
         work_short, work_long = answers.work_s(short, 100), answers.work_s(long, 400)
         print(f"\n{kind} of 40 kB: {work_long:.2f} s, of 10 kB {work_short:.2f} s")
-        assert 0 < work_long < 12 * work_short
+        assert 0 < work_long < 8 * work_short
 
 
 def test_many_messages_scroll(answers: AnswerPage) -> None:

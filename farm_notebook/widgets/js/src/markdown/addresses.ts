@@ -50,6 +50,11 @@ export function isMisleading(label: string, target: Target): boolean {
 /** Characters in code that would show it in another order than it is run in. */
 export const REORDERING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
+/** One of them in letters. */
+export function spelt(character: string): string {
+  return `⟨U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
+}
+
 function bare(host: string): string {
   return host.replace(/^www\./, "");
 }

@@ -3,6 +3,7 @@ import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Answer, Announcer, Reasoning, type CodeAction } from ".";
+import { AGAIN_MS } from "./colours";
 
 let root: HTMLElement;
 
@@ -187,6 +188,19 @@ describe("an answer that streams", () => {
     await streaming(text);
     expect(root.querySelector(selector)?.textContent).toBe(shown);
     expect(root.textContent).not.toMatch(/\*\*|exam/);
+  });
+
+  it("colours the lines of code that have come, now and then", async () => {
+    const text = signal("```python\ndef f():\n    retur");
+    act(() => render(<Answer text={text} isStreaming />, root));
+    await act(() => new Promise((resolve) => setTimeout(resolve, 2 * AGAIN_MS)));
+    await frames();
+    expect(root.querySelector(".farm-code-keyword")?.textContent).toBe("def");
+    const lines = (): (string | null)[] => [...root.querySelectorAll(".farm-code-piece")].map((each) => each.textContent);
+    expect(lines()).toEqual(["def f():", "    retur"]);
+    text.value += "n 1\n\n    x";
+    await frames(2);
+    expect(lines().join("\n")).toBe("def f():\n    return 1\n\n    x");
   });
 
   it("disables the panel's actions for code that is not finished", async () => {

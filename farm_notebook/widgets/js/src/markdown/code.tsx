@@ -1,16 +1,16 @@
 /** A block of code: its language, its buttons, and its lines, which can be scrolled with the keyboard. */
 
-import { useSignal } from "@preact/signals";
-import { useEffect, useId, useMemo, useRef } from "preact/hooks";
-import { REORDERING } from "./addresses";
+import { useId, useMemo, useRef } from "preact/hooks";
+import { REORDERING, spelt } from "./addresses";
 import { CodeToolbar } from "./code_actions";
+import { useColours, type Coloured } from "./colours";
+import { languageName } from "./highlight";
 import { Nodes } from "./nodes";
-import { highlight, languageName, whenNear } from "./highlight";
 
 export interface CodeBlockProps {
   text: string;
   language: string;
-  /** Whether more of it may come: it is plain until then. */
+  /** Whether more of it may come. */
   isOpen: boolean;
 }
 
@@ -19,17 +19,9 @@ const PIECE_CHARS = 2_000;
 
 export function CodeBlock({ text, language, isOpen }: CodeBlockProps) {
   const id = useId();
-  const frame = useRef<HTMLPreElement>(null);
-  const coloured = useSignal<{ of: string; fragment: DocumentFragment } | null>(null);
+  const lines = useRef<HTMLPreElement>(null);
   const name = useMemo(() => languageName(language), [language]);
-  useEffect(() => {
-    if (isOpen || !frame.current) return undefined;
-    return whenNear(frame.current, () => {
-      const fragment = highlight(text, language);
-      if (fragment) coloured.value = { of: text, fragment: marked(fragment) };
-    });
-  }, [text, language, isOpen]);
-  const colours = coloured.value?.of === text ? coloured.value.fragment : undefined;
+  const coloured = useColours(text, language, isOpen, lines);
   return (
     <div class="farm-code">
       <div class="farm-code-head">
@@ -38,10 +30,21 @@ export function CodeBlock({ text, language, isOpen }: CodeBlockProps) {
         </span>
         <CodeToolbar code={{ text, language: language.toLowerCase() }} isOpen={isOpen} />
       </div>
-      <pre class="farm-code-lines" ref={frame} tabIndex={0} role="region" aria-label={`Code: ${name || "plain"}`}>
-        {colours ? <Nodes key="colours" as="code" fragment={colours} /> : <Plain key="plain" text={text} />}
+      <pre class="farm-code-lines" ref={lines} tabIndex={0} role="region" aria-label={`Code: ${name || "plain"}`}>
+        <Lines text={text} coloured={coloured} />
       </pre>
     </div>
+  );
+}
+
+/** Those in colours, and those that are not coloured yet. */
+function Lines({ text, coloured }: { text: string; coloured: Coloured | null }) {
+  const rest = coloured ? text.slice(coloured.text.length + 1) : text;
+  return (
+    <code>
+      {coloured && <Nodes key="coloured" as="span" class="farm-code-piece" fragment={coloured.fragment} />}
+      {coloured && coloured.text.length === text.length ? null : <Plain key="plain" text={rest} />}
+    </code>
   );
 }
 
@@ -51,11 +54,11 @@ function Plain({ text }: { text: string }) {
   pieces.current.text = text;
   const ends = cut(text, pieces.current.ends);
   return (
-    <code>
+    <>
       {[...ends, text.length].map((end, index) => (
         <Piece key={index} text={text.slice(index ? (ends[index - 1] ?? 0) + 1 : 0, end)} />
       ))}
-    </code>
+    </>
   );
 }
 
@@ -76,7 +79,8 @@ function cut(text: string, ends: number[]): number[] {
 /** Text in which characters that turn the order around are spelt out. */
 function shown(text: string) {
   if (text.search(REORDERING) < 0) return text;
-  return text.split(/([\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])/).map((part, index) =>
+  const parts = text.split(new RegExp(`(${REORDERING.source})`));
+  return parts.map((part, index) =>
     index % 2 ? (
       <span key={index} class="farm-code-hidden">
         {spelt(part)}
@@ -85,18 +89,4 @@ function shown(text: string) {
       part
     ),
   );
-}
-
-/** The same for code in colours. */
-function marked(fragment: DocumentFragment): DocumentFragment {
-  const walker = document.createTreeWalker(fragment, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const text = node.nodeValue ?? "";
-    if (text.search(REORDERING) >= 0) node.nodeValue = text.replace(REORDERING, spelt);
-  }
-  return fragment;
-}
-
-function spelt(character: string): string {
-  return `⟨U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }
