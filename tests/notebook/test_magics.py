@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from shells import Shell, loaded_shell, plain_shell, snapshot
 
 import farm_notebook.farm.blocking
+from farm_notebook import loop
 from farm_notebook.errors import (
     FarmError,
     InvalidRequestError,
@@ -292,15 +293,16 @@ def test_a_stream_without_its_finish_mark_is_an_error_with_what_arrived(shell: S
 def interrupt_after(polls: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Ctrl-C come while the magic waits for the farm's loop."""
     waited: list[int] = []
-    wait = concurrent.futures.wait
+    wait, here = threading.Event.wait, threading.current_thread()
 
-    def interrupt(*args: Any) -> Any:
-        waited.append(1)
-        if len(waited) == polls:
-            raise KeyboardInterrupt
-        return wait(*args)
+    def interrupt(event: threading.Event, timeout: float | None = None) -> bool:
+        if timeout == loop.POLL_S and threading.current_thread() is here:
+            waited.append(1)
+            if len(waited) == polls:
+                raise KeyboardInterrupt
+        return wait(event, timeout)
 
-    monkeypatch.setattr(concurrent.futures, "wait", interrupt)
+    monkeypatch.setattr(threading.Event, "wait", interrupt)
 
 
 def test_an_interrupted_answer_is_kept_and_the_next_cell_works(
