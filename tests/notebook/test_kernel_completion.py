@@ -77,6 +77,8 @@ def completed(kernel: Kernel, cell: str) -> tuple[list[str], str]:
         # variables, columns, files
         ("%%farm_chat --out ci|\nTell me.", ["city"], "ci"),
         ("%%farm_chat --file no|\nTell me.", ["notes.md"], "no"),
+        ("%%farm_chat --tool a|\nTell me.", ["add"], "a"),
+        ("%%farm_chat --schema T|\nTell me.", ["Town"], "T"),
         ("%%farm_chat\nTell me of {ci|", ["city"], "ci"),
         ("%%farm_chat -m fast\nTell me of {ci|} and more.", ["city"], "ci"),
         ("%%farm_chat\nMuch of {df.sha|", ["df.shape"], "df.sha"),

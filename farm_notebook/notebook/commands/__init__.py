@@ -2,7 +2,7 @@
 
 A module has ``add_arguments(parser)`` and ``run(session, arguments)``, whose value is the cell's. It is
 imported when its subcommand is first used. An argument whose destination is ``model``, or ends in ``_model``,
-is completed with models' names, and one that is ``device`` with those of devices.
+is completed with models' names; what else an argument may be called is said by ``LineParser.suggest_names``.
 """
 
 from __future__ import annotations
