@@ -68,11 +68,12 @@ class CassetteFile:
                 raise CassetteError(f"The cassette {str(self.path)!r} cannot be read: {error}.") from None
         return self._seen[1] if version is not None else Contents()
 
-    def change(self, change: Callable[[tuple[Line, ...]], Iterable[Line]]) -> None:
+    def change(self, change: Callable[[tuple[Line, ...]], Iterable[Line]], *, always: bool = False) -> None:
         """Write it anew, with what any other process wrote meanwhile.
 
         Args:
             change: From the lines that it holds to those that it is to hold.
+            always: Also where that changes none of them.
 
         Raises:
             CassetteError: It cannot be read or written; what it held is left as it is.
@@ -81,13 +82,21 @@ class CassetteFile:
             with FileLock(_lock_path(self.path), timeout=LOCK_WAIT_S):
                 contents = self.read()
                 lines = in_order(change(contents.lines))
-                if lines != contents.lines or contents.problems or self.version is None:
+                if always or lines != contents.lines or contents.problems or self.version is None:
                     _replace(self.path, write_text(lines))
                     self._seen = self.version, Contents(lines)
         except Timeout:
             raise CassetteError(f"Another process keeps the cassette {str(self.path)!r} locked.") from None
         except OSError as error:
             raise CassetteError(f"The cassette {str(self.path)!r} cannot be written: {error}.") from None
+
+    def write_anew(self) -> None:
+        """Write it as it should be: in order, and without what was passed over in reading it.
+
+        Raises:
+            CassetteError: As ``change``.
+        """
+        self.change(lambda lines: lines, always=True)
 
     def keep_pictures(self, pictures: Iterable[Image]) -> None:
         """Put images into their folder, where they are not there yet.

@@ -62,7 +62,7 @@ class Scrub:
     """
 
     def __init__(self, known: Callable[[str], str] = str) -> None:
-        self._known = known
+        self.known = known
 
     def __call__(self, value: Any) -> Any:
         """The value with ``***`` in the place of each secret."""
@@ -76,7 +76,7 @@ class Scrub:
 
     def text(self, text: str) -> str:
         """A text, likewise."""
-        text = self._known(text)
+        text = self.known(text)
         for pattern in _PATTERNS.values():
             text = pattern.sub(lambda match: (match.groupdict().get("keep") or "") + MASK, text)
         return text

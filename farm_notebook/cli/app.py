@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from farm_notebook import __version__
 from farm_notebook.cli import terminal
+from farm_notebook.cli.cassette_app import cassette
 from farm_notebook.cli.config_app import config
 from farm_notebook.cli.history_app import history, show_usage
 from farm_notebook.errors import (
@@ -186,6 +187,7 @@ def route(
     show(name, as_json=as_json)
 
 
+app.add_typer(cassette, name="cassette")
 app.add_typer(config, name="config")
 app.add_typer(history, name="history")
 app.command("usage")(show_usage)
