@@ -132,12 +132,12 @@ class Completer:
             case "thread":
                 return [*words, *_starting(default_threads().names(), start)]
             case "path":
-                return [*words, *names_of_files(start)]
+                return [*words, *_quoted(names_of_files(start.lstrip(_QUOTES)))]
             case "column":
-                return [*words, *_starting(self._columns(parser, before), start)]
+                return [*words, *_quoted(_starting(self._columns(parser, before), start.lstrip(_QUOTES)))]
             case kind:
-                files = names_of_files(start, _ENDINGS[kind]) if kind in _ENDINGS else []
-                return [*words, *names_of_values(kind, self._namespace(), start), *files]
+                files = names_of_files(start.lstrip(_QUOTES), _ENDINGS[kind]) if kind in _ENDINGS else []
+                return [*words, *names_of_values(kind, self._namespace(), start), *_quoted(files)]
 
     def _columns(self, parser: LineParser, before: Sequence[str]) -> list[str]:
         """Those of the data frame that the line names."""
@@ -147,6 +147,7 @@ class Completer:
         return []
 
 
+_QUOTES = "\"'"
 _ENDINGS: Mapping[str, tuple[str, ...]] = {"image": IMAGE_ENDINGS, "texts": TEXT_ENDINGS}
 
 
@@ -168,6 +169,11 @@ def _devices() -> list[str]:
 
 def _starting(words: Iterable[str], start: str) -> list[str]:
     return [word for word in words if word.startswith(start)]
+
+
+def _quoted(names: Iterable[str]) -> list[str]:
+    """Names as one word each: those with spaces between quotes."""
+    return [f'"{name}"' if " " in name else name for name in names]
 
 
 def _positional_words(parser: LineParser, words: Sequence[str]) -> list[str]:

@@ -37,8 +37,9 @@ def known(monkeypatch: pytest.MonkeyPatch) -> KnownModels:
     return made
 
 
-FILES = ["notes.md"]
+FILES = ["notes.md", "two words.md"]
 NAMESPACE = {"city": "Paris", "names": ["a"], "_hidden": 1, "df": pd.DataFrame({"text": ["a"], "stars": [1]})}
+NAMESPACE["wide"] = pd.DataFrame({"a review": ["a"]})
 
 
 def offered(known: KnownModels, cell: str) -> dict[str, Any]:
@@ -124,17 +125,17 @@ def test_what_may_follow_is_completed(known: KnownModels, cell: str, expected: l
     [
         ("%%farm_chat\nTell me of {ci", ["city"]),
         ("%%farm_chat -m fast\nFirst line.\nTell me of {ci|} and more", ["city"]),
-        ("\n%%farm_chat\n{", ["city", "df", "names"]),
+        ("\n%%farm_chat\n{", ["city", "df", "names", "wide"]),
         ("%%farm_chat\nA list: {names.app", ["names.append"]),
         ("%farm_chat Where is {ci", ["city"]),
         ("%%farm_chat -s {ci|\nHi", ["city"]),
         ("%farm history {ci", ["city"]),
-        ("%%farm_chat --out |\nHi", ["city", "df", "names"]),
+        ("%%farm_chat --out |\nHi", ["city", "df", "names", "wide"]),
         ("%%farm_chat --out n|\nHi", ["names"]),
         ("%%farm_chat -c d|\nHi", ["df"]),
         ("%%farm_code --context n|\nHi", ["names"]),
         ("%farm fix -c d", ["df"]),
-        ("%farm embed ", ["df", "names", *FILES]),
+        ("%farm embed ", ["df", "names", "wide", "notes.md", '"two words.md"']),
         ("%farm embed d", ["df"]),
         ("%farm embed names --out n", ["names"]),
         ("%farm embed df --column s", ["stars"]),
@@ -144,6 +145,10 @@ def test_what_may_follow_is_completed(known: KnownModels, cell: str, expected: l
         ("%farm similar what --in=df --column=t", ["--column=text"]),
         ("%farm similar --column t", []),
         ("%farm similar what --in names --column t", []),
+        ("%farm embed wide --column ", ['"a review"']),
+        ("%farm embed wide --column a", ['"a review"']),
+        ('%farm embed wide --column "a', ['"a review"']),
+        ("%%farm_chat --file t|\nHi", ['"two words.md"']),
         ("%%farm_chat --file no|\nHi", ["notes.md"]),
         ("%%farm_chat --image |\nHi", ["cat.png"]),
     ],
