@@ -114,9 +114,9 @@ class Toolbox:
         """A result in words: text as it is, tables as records, what JSON can say as JSON."""
         if isinstance(value, str):
             return value
-        if type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_json"):
-            return _table(value)
         try:
+            if type(value).__name__ in ("DataFrame", "Series") and _library(value) == "pandas":
+                return _table(value)
             return to_json(value, fallback=_plain).decode()
         except Exception:  # noqa: BLE001 - of a value of the user's anything may fail; words are found for it
             return self._render(value)
@@ -140,14 +140,22 @@ def _arguments_of(function: Callable[..., Any]) -> TypeAdapter[Any]:
 
 
 def _table(frame: Any) -> str:
+    """Records, in which an index that says something is a column."""
     rows = len(frame)
-    text = str(frame.head(MOST_ROWS).to_json(orient="records", date_format="iso"))
+    shown = frame.head(MOST_ROWS)
+    if type(frame.index).__name__ != "RangeIndex":
+        shown = shown.reset_index()
+    text = str(shown.to_json(orient="records", date_format="iso"))
     return text if rows <= MOST_ROWS else f"{text}\n({rows:,} rows; these are the first {MOST_ROWS})"
+
+
+def _library(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
 
 
 def _plain(value: object) -> object:
     """An array or a number of numpy as Python's."""
-    if type(value).__module__.partition(".")[0] == "numpy":
+    if _library(value) == "numpy":
         return value.tolist()  # type: ignore[attr-defined]  # all of its values have it
     raise TypeError(f"{type(value).__name__} is no JSON value")
 

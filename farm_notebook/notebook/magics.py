@@ -42,8 +42,8 @@ class FarmMagics(CellDefaults, Magics):
 
         ``{name}``, ``{obj.attr}``, ``{rows[0]}``, ``{In[3]}``, ``{Out[3]}`` and ``{Err}`` (the last
         traceback) are filled from the notebook. Only what resolves is replaced: code, JSON and LaTeX stay
-        as they are, and so does ``{{name}}``. The cell's value is the ``Reply``; an interrupted answer is
-        kept, and bound to ``--out``.
+        as they are, and so does ``{{name}}``. The cell's value is the ``Reply``, or with ``--schema`` an
+        object of it; an interrupted answer is kept, and bound to ``--out``.
         """
         return self._ask("farm_chat", line, cell)
 

@@ -80,7 +80,8 @@ class Plan:
             facts.append(f"asked for JSON in words, and checked: {self._unenforced}")
         facts += [f"corrected once: {step.problem}" for step in reply.steps if step.problem]
         if reply.tool_calls and not reply.is_partial:
-            facts.append(f"stopped after {self._max_steps} requests (--max-steps)")
+            several = "s" * (self._max_steps > 1)
+            facts.append(f"stopped after {self._max_steps} request{several} (--max-steps)")
         return " · ".join(facts)
 
     def value(self, answer: object) -> object:

@@ -118,7 +118,7 @@ def test_a_model_that_goes_on_calling_is_stopped_and_the_user_told(shell: Shell)
     result, out = shell.run(f"%%farm_chat -m scripted:call --tool weather --max-steps 1\n{ASK}")
     assert [call.name for call in result.result.tool_calls] == ["weather"]
     assert shell.ip.user_ns["called"] == []
-    assert "stopped after 1 requests (--max-steps)" in out
+    assert "stopped after 1 request (--max-steps)" in out
     assert SHOWN_MAX_STEPS == MAX_STEPS
 
 

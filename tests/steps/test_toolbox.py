@@ -156,6 +156,8 @@ def test_an_interrupt_is_no_error_of_the_function() -> None:
         ([Point(1.5, 2)], '[{"x":1.5,"y":2}]'),
         (float("nan"), "NaN"),
         (pd.DataFrame({"a": [1, 2], "b": ["x", None]}), '[{"a":1,"b":"x"},{"a":2,"b":null}]'),
+        (pd.Series([3, 1], ["x", "y"], name="n"), '[{"index":"x","n":3},{"index":"y","n":1}]'),
+        (pd.Series([1, 2]), "[1,2]"),
         ({"mean": pd.Series([1, 2]).mean(), "n": pd.Series([1, 2]).sum()}, '{"mean":1.5,"n":3}'),
         (pd.Series([1, 2]).to_numpy(), "[1,2]"),
     ],
