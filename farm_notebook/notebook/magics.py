@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 
 from farm_notebook.errors import FarmError, InterruptedReply
-from farm_notebook.notebook.cells import CELL_MAGICS, Turn
+from farm_notebook.notebook.cells import CELL_MAGICS, CellMagic, Turn
 from farm_notebook.notebook.commands import overview, run_line
 from farm_notebook.notebook.defaults import CellDefaults
 from farm_notebook.notebook.session import Session
@@ -148,9 +150,14 @@ class FarmMagics(CellDefaults, Magics):
                 self.shown.mark(turn.value)
 
 
+def _told(magic: CellMagic, text: str) -> Callable[[], str]:
+    """What IPython's ``?`` asks for: written when it is asked, which takes longer than loading may."""
+    return lambda: f"{inspect.cleandoc(text)}\n\n{magic.parser().format_help()}"
+
+
 for _name, _magic in CELL_MAGICS.items():
-    _method = getattr(FarmMagics, _name)
-    _method.__doc__ = f"{_method.__doc__}\n{_magic.parser().format_help()}"
+    _method: Any = getattr(FarmMagics, _name)
+    _method.getdoc = _told(_magic, _method.__doc__)
 FarmMagics.farm.__doc__ = f"{FarmMagics.farm.__doc__}\n{overview()}"
 
 

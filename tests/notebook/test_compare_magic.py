@@ -181,7 +181,7 @@ def test_models_that_answered_are_offered_for_completion(shell: Shell) -> None:
 
 
 def test_its_help_lists_the_options(shell: Shell) -> None:
-    doc = shell.ip.magics_manager.magics["cell"]["farm_compare"].__doc__
+    doc = shell.ip.magics_manager.magics["cell"]["farm_compare"].getdoc()
     for option in ("--one-by-one", "--out", "--max-tokens", "--dry-run"):
         assert option in doc
 
