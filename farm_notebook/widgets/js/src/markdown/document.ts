@@ -25,7 +25,7 @@ export interface Section {
 }
 
 /** Longer lists, tables and paragraphs are cut, so that the work for a piece does not grow with the answer. */
-export const OPEN_CHARS = 12_000;
+export const OPEN_CHARS = 8_000;
 
 const SECTION_CHARS = 4_000;
 const BLANK_LINES = /^(?:[ \t]*\n)+/;

@@ -24,25 +24,22 @@ export interface TagToken extends Tokens.Generic {
 const TAG = /^<(\/?)(b|br|code|del|em|i|ins|kbd|mark|s|small|strong|sub|sup|u)[ \t]*(\/?)>/i;
 
 /** How far the end of an emphasis is looked for: the time for a text of stars is quadratic in it. */
-const EMPHASIS_CHARS = 2_000;
+const EMPHASIS_CHARS = 1_000;
 
 const FORMULA_CHARS = 4_000;
-const NOT_BLANK = String.raw`(?!\n[ \t]*\n)`;
-const DOLLARS = new RegExp(String.raw`^ {0,3}\$\$((?:${NOT_BLANK}(?!\$\$)[^]){1,${FORMULA_CHARS}})\$\$[ \t]*(?:\n+|$)`);
-const BRACKETS = new RegExp(String.raw`^ {0,3}\\\[((?:${NOT_BLANK}(?!\\\])[^]){1,${FORMULA_CHARS}})\\\][ \t]*(?:\n+|$)`);
 
-/** The end of `$…$` is neither after a space nor before a digit or a word: prices and shell variables are none. */
-const INLINE = [
-  { rule: /^\$\$((?:(?!\$\$)[^]){1,4000})\$\$/, isDisplay: true },
-  {
-    rule: /^\$(?![\s$])((?:\\[^]|[^\\$]){1,1000}?)(?<!\s)\$(?![\d$]|(?!(?:th|st|nd|rd|s)\b)[A-Za-z])/,
-    isDisplay: false,
-  },
-  { rule: /^\\\(((?:(?!\\\))[^]){1,4000})\\\)/, isDisplay: false },
-  { rule: /^\\\[((?:(?!\\\])[^]){1,4000})\\\]/, isDisplay: true },
+/** How far the next formula is looked for at once; the text before it is taken in steps of so much. */
+const AHEAD_CHARS = 400;
+
+const BLANK_LINE = /\n[ \t]*\n/;
+const PAIRS = [
+  { begin: "$$", end: "$$", isDisplay: true },
+  { begin: "\\[", end: "\\]", isDisplay: true },
+  { begin: "\\(", end: "\\)", isDisplay: false },
 ];
 
-const OPEN = /^(?:\$\$|\\\(|\\\[)([^]{0,4000})$/;
+/** The end of `$…$` is neither after a space nor before a digit or a word: prices and shell variables are none. */
+const DOLLAR = /^\$(?![\s$])((?:\\[^]|[^\\$]){1,1000}?)(?<!\s)\$(?![\d$]|(?!(?:th|st|nd|rd|s)\b)[A-Za-z])/;
 
 /** Whether a formula without an end is taken for one that is still being written. */
 let mayBeOpen = false;
@@ -52,24 +49,38 @@ const blockFormula: TokenizerExtension = {
   level: "block",
   start: (source) => source.match(/\n {0,3}(?:\$\$|\\\[)/)?.index,
   tokenizer: (source) => {
-    const found = DOLLARS.exec(source) ?? BRACKETS.exec(source);
-    return found?.[1]?.trim() ? formula(found[0], found[1], true) : undefined;
+    const indent = /^ {0,3}(?=\$\$|\\\[)/.exec(source)?.[0].length;
+    const found = indent === undefined ? undefined : pair(source.slice(indent));
+    const after = found && /^[ \t]*(?:\n+|$)/.exec(source.slice((indent ?? 0) + found.raw.length));
+    if (!found || !after || BLANK_LINE.test(found.raw)) return undefined;
+    return { ...found, raw: source.slice(0, (indent ?? 0) + found.raw.length + after[0].length) };
   },
 };
 
 const inlineFormula: TokenizerExtension = {
   name: "inlineFormula",
   level: "inline",
-  start: (source) => source.match(/(?<![\w$\\])\$|\\[([]/)?.index,
+  start: (source) => {
+    const found = source.slice(0, AHEAD_CHARS).search(/(?<![\w$\\])\$|\\[([]/);
+    return found >= 0 ? found : source.length > AHEAD_CHARS ? AHEAD_CHARS : undefined;
+  },
   tokenizer: (source) => {
-    for (const { rule, isDisplay } of INLINE) {
-      const found = rule.exec(source);
-      if (found?.[1]?.trim()) return formula(found[0], found[1], isDisplay);
-    }
-    const found = mayBeOpen ? OPEN.exec(source) : null;
-    return found ? { ...formula(found[0], found[0], false), isOpen: true } : undefined;
+    if (source[0] !== "$" && source[0] !== "\\") return undefined;
+    const dollar = DOLLAR.exec(source);
+    if (dollar?.[1]) return formula(dollar[0], dollar[1], false);
+    const isOpen = mayBeOpen && source.length < FORMULA_CHARS && PAIRS.some((each) => source.startsWith(each.begin));
+    return pair(source) ?? (isOpen ? { ...formula(source, source, false), isOpen } : undefined);
   },
 };
+
+/** The formula at the start of a text, if it has an end. */
+function pair(source: string): FormulaToken | undefined {
+  const { begin, end, isDisplay } = PAIRS.find((each) => source.startsWith(each.begin)) ?? {};
+  if (begin === undefined || end === undefined || isDisplay === undefined) return undefined;
+  const at = source.slice(0, FORMULA_CHARS).indexOf(end, begin.length);
+  const tex = source.slice(begin.length, at);
+  return at > 0 && tex.trim() ? formula(source.slice(0, at + end.length), tex, isDisplay) : undefined;
+}
 
 function formula(raw: string, text: string, isDisplay: boolean): FormulaToken {
   return { type: "formula", raw, text: text.trim(), isDisplay, isOpen: false };

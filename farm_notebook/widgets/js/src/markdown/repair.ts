@@ -24,8 +24,7 @@ export function repair(source: string, tokens: readonly Token[]): string | undef
 
 /** Where a formula of several lines begins that has no end yet. */
 export function openFormulaAt(source: string): number | undefined {
-  const blank = source.search(/\n[ \t]*\n(?![^]*\n[ \t]*\n)/);
-  const from = blank < 0 ? 0 : blank;
+  const from = [...source.matchAll(/\n[ \t]*\n/g)].at(-1)?.index ?? 0;
   const end = source.slice(from);
   const dollars = [...end.matchAll(/(?:^|\n) {0,3}\$\$/g)].at(-1);
   if (dollars && count(end, /\$\$/g) % 2) return from + dollars.index;
