@@ -72,6 +72,12 @@ def test_speeds_of_a_kept_answer_are_not_compared() -> None:
     assert "| b → near:fast | - | - | - | - | unknown | done |" in shown.markdown()
 
 
+@pytest.mark.parametrize(("speed", "shown"), [(0.74, "0.7"), (9.96, "10.0"), (12.4, "12"), (1234.5, "1,234")])
+def test_a_small_speed_keeps_a_digit(speed: float, shown: str) -> None:
+    told = compared(Outcome("a", reply(timings=Timings(tokens_per_s=speed))), Outcome("b", reply()))
+    assert f"| {shown} |" in told.markdown()
+
+
 @pytest.mark.parametrize(
     ("outcome", "status", "remark"),
     [

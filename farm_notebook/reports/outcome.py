@@ -113,7 +113,9 @@ def _tokens(outcome: Outcome) -> str:
 
 def _speed(outcome: Outcome) -> str:
     speed = _timings(outcome).tokens_per_s
-    return tables.UNKNOWN if speed is None else f"{speed:,.0f}"
+    if speed is None:
+        return tables.UNKNOWN
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}"
 
 
 def _total(outcome: Outcome) -> str:
