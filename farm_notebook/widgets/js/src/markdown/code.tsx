@@ -1,6 +1,6 @@
 /** A block of code: its language, its buttons, and its lines, which can be scrolled with the keyboard. */
 
-import { useId, useMemo, useRef } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { REORDERING, spelt } from "./addresses";
 import { CodeToolbar } from "./code_actions";
 import { useColours, type Coloured } from "./colours";
@@ -18,16 +18,13 @@ export interface CodeBlockProps {
 const PIECE_CHARS = 2_000;
 
 export function CodeBlock({ text, language, isOpen }: CodeBlockProps) {
-  const id = useId();
   const lines = useRef<HTMLPreElement>(null);
   const name = useMemo(() => languageName(language), [language]);
   const coloured = useColours(text, language, isOpen, lines);
   return (
     <div class="farm-code">
       <div class="farm-code-head">
-        <span class="farm-code-language" id={id}>
-          {name || "Code"}
-        </span>
+        <span class="farm-code-language">{name || "Code"}</span>
         <CodeToolbar code={{ text, language: language.toLowerCase() }} isOpen={isOpen} />
       </div>
       <pre class="farm-code-lines" ref={lines} tabIndex={0} role="region" aria-label={`Code: ${name || "plain"}`}>

@@ -73,9 +73,8 @@ function look(findings: Map<string, Finding>): void {
       if (!ELEMENTS.has(name)) tell(`<${name}>`);
       for (const { name: attribute, value } of element.attributes) {
         const isOfFormula = element.namespaceURI?.endsWith("MathML") && !/^(?:on|xlink|href|src|id|name)/.test(attribute);
-        const isOurId = attribute === "id" && /^P\d+-\d+$/.test(value);
         const isHeight = attribute === "style" && element.className === "farm-rest";
-        if (!ATTRIBUTES.test(attribute) && !isOfFormula && !isOurId && !isHeight) tell(`${name} ${attribute}="${value}"`);
+        if (!ATTRIBUTES.test(attribute) && !isOfFormula && !isHeight) tell(`${name} ${attribute}="${value}"`);
         if (/url\(|position|expression|@import/i.test(attribute === "style" ? value : "")) tell(`style="${value}"`);
       }
       const link = element.getAttribute("href");
