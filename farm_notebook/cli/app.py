@@ -12,6 +12,7 @@ from farm_notebook.cli import terminal
 from farm_notebook.cli.cassette_app import cassette
 from farm_notebook.cli.config_app import config
 from farm_notebook.cli.history_app import history, show_usage
+from farm_notebook.cli.run_app import WithParameters, run
 from farm_notebook.errors import (
     ConfigError,
     FarmError,
@@ -187,6 +188,7 @@ def route(
     show(name, as_json=as_json)
 
 
+app.command("run", cls=WithParameters)(run)
 app.add_typer(cassette, name="cassette")
 app.add_typer(config, name="config")
 app.add_typer(history, name="history")

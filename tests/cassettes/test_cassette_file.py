@@ -15,6 +15,7 @@ import pytest
 from streams import REF, heard, nobody, request, saying, tape
 
 from farm_notebook.cassettes import CassetteFile, Line
+from farm_notebook.cassettes.events import read_events
 from farm_notebook.cassettes.lines import in_order, read_text, write_text
 from farm_notebook.errors import CassetteError
 from farm_notebook.types import Event, Finished, Started, TextDelta
@@ -67,6 +68,14 @@ def prompts(path: Path) -> list[str]:
 def test_a_line_reads_from_what_was_asked_to_what_came_of_it() -> None:
     text = line("Hi", took_ms=5, digest="abc", is_local=True).text
     assert list(json.loads(text)) == ["farm", "id", "take", "ask", "digest", "local", "events", "ms"]
+
+
+def test_the_line_that_the_page_shows_is_one() -> None:
+    page = (HERE.parents[1] / "docs" / "cassettes.md").read_text("utf-8")
+    shown = page.partition("```json\n")[2].partition("```")[0]
+    (found,), problems = (contents := read_text(shown.encode())).lines, contents.problems
+    assert problems == ()
+    assert read_events(found.events or [])[-1].event.__class__ is Finished
 
 
 def test_a_torn_last_line_is_passed_over_and_told() -> None:

@@ -1,0 +1,120 @@
+"""``farm run``: execute a notebook with nobody looking, and say which of its cells differ from before."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from farm_notebook.cassettes import CassetteFile, default_path, missing
+from farm_notebook.cassettes.asks import summary
+from farm_notebook.cassettes.checking import read_asked, unasked_lines
+from farm_notebook.cli.terminal import emit, is_terminal, note
+from farm_notebook.testing.executing import (
+    CellFailure,
+    execute,
+    read_notebook,
+    with_parameters,
+    write_notebook,
+)
+from farm_notebook.testing.outputs import differing_cells
+
+__all__ = ["run_notebook"]
+
+
+def run_notebook(
+    path: Path,
+    *,
+    mode: Literal["record", "replay", "auto"] | None,
+    file: Path | None,
+    parameters: Mapping[str, str],
+    output: Path | None,
+    strict: bool,
+) -> bool:
+    """Execute a notebook, and write to stdout what is different.
+
+    Args:
+        path: The notebook.
+        mode: What is done with its cassette; ``None`` is what the settings say.
+        file: The cassette; ``None`` is the one beside the notebook.
+        parameters: Variables that are set, and their values as Python writes them.
+        output: Where the executed notebook goes to; ``None`` writes it back where it was recorded.
+        strict: Recorded calls that nobody asked for are a failure.
+
+    Returns:
+        Whether every cell ran and, replayed, shows what it showed before.
+
+    Raises:
+        FarmError: It cannot be executed.
+        OSError: A file cannot be read or written.
+    """
+    before = read_notebook(path)
+    cassette = CassetteFile(file or default_path(path))
+    if mode == "replay" and cassette.version is None:
+        raise missing(cassette.path)
+    asked = with_parameters(before, parameters) if parameters else before
+    with tempfile.TemporaryDirectory() as folder, _progress() as begun:
+        asked_file = Path(folder, "asked")
+        environment = _environment(mode, cassette.path, asked_file)
+        try:
+            after = execute(asked, path, environment=environment, begun=begun)
+        except CellFailure as failure:
+            note(f"error: {failure}")
+            return False
+        unasked = _unasked(cassette, asked_file) if strict and mode == "replay" else ()
+    if output is None and mode == "record" and not parameters:
+        output = path
+    if output is not None:
+        write_notebook(after, output)
+    differing = differing_cells(asked, after)
+    for cell in differing:
+        emit(str(cell), end="\n")
+    for line in unasked:
+        emit(f"never asked for: {line}", end="\n")
+    count = sum(cell.cell_type == "code" for cell in after.cells)
+    emit(f"{path.name}: {count:,} cells ran, {len(differing):,} differ from what was saved", end="\n")
+    return mode != "replay" or not ((differing and not parameters) or unasked)
+
+
+def _environment(mode: str | None, cassette: Path, asked_file: Path) -> dict[str, str]:
+    if mode is None:
+        return {}
+    return {
+        "FARM_CASSETTE": mode,
+        "FARM_CASSETTE_FILE": str(cassette),
+        "FARM_CASSETTE__ASKED_FILE": str(asked_file),
+        "FARM_DISPLAY__LIVE": "false",  # nobody looks
+    }
+
+
+def _unasked(cassette: CassetteFile, asked_file: Path) -> list[str]:
+    asked = read_asked(asked_file) if asked_file.exists() else frozenset()
+    return [summary(line.ask) for line in unasked_lines(cassette.read().lines, asked)]
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A bar on a terminal's stderr that says which cell runs."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.completed:.0f} of {task.total:.0f}"),
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    if not is_terminal(sys.stderr):
+        yield lambda number, count, source: None
+        return
+    from rich.console import Console
+
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting a kernel", total=1)
+
+        def begun(number: int, count: int, source: str) -> None:
+            head = source.strip().splitlines()[:1]
+            bar.update(task, completed=number - 1, total=count, description="".join(head)[:60])
+
+        yield begun
