@@ -26,6 +26,7 @@ from farm_notebook.errors import (
     FetchError,
     IncompleteStreamError,
     InterruptedReply,
+    InvalidAnswerError,
     InvalidRequestError,
     LimitReachedError,
     LoadError,
@@ -95,6 +96,8 @@ MAY_ANOTHER_ANSWER: Mapping[type[FarmError], bool] = {
     ContentRefusedError: False,
     # The user has taken the model away.
     ModelUnloadedError: False,
+    # It was an answer, and its model was asked to correct it.
+    InvalidAnswerError: False,
     # Nobody waits for an answer any more.
     InterruptedReply: False,
     # A package's own error, of which nothing is known.

@@ -267,6 +267,7 @@ OUR_OWN = {
     "ConfigError",
     "ContentRefusedError",
     "InterruptedReply",
+    "InvalidAnswerError",
     "ModelUnloadedError",
     "FarmError",
 }
@@ -279,6 +280,8 @@ def made(kind: type[FarmError]) -> FarmError:
         return kind("Failed.", timer="connect")
     if issubclass(kind, errors.BudgetExceededError):
         return kind("Failed.", budget="budget.cost_per_day")
+    if issubclass(kind, errors.InvalidAnswerError):
+        return kind("Failed.", text="{}")
     return kind("Failed.")
 
 
