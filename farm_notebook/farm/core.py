@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any
 
@@ -12,16 +12,12 @@ from typing_extensions import Unpack
 from farm_notebook import loop
 from farm_notebook.cassettes import ask
 from farm_notebook.config import FarmConfig, load_config
-from farm_notebook.errors import ConfigError, FarmError, InvalidRequestError, ProviderError
-from farm_notebook.farm import caller
+from farm_notebook.errors import ConfigError, FarmError, ProviderError
 from farm_notebook.farm.compare import ComparisonRun
 from farm_notebook.farm.models import AsyncModels
 from farm_notebook.farm.similarity import Items, Match, labelled, nearest
-from farm_notebook.farm.step_calls import answered, planned
-from farm_notebook.farm.step_events import StepEvent
-from farm_notebook.farm.steps import MAX_STEPS
+from farm_notebook.farm.step_calls import StepCalls
 from farm_notebook.farm.taping import tape_for
-from farm_notebook.farm.toolbox import Confirm, Toolbox
 from farm_notebook.pool import shared_pool
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.reports import (
@@ -37,8 +33,6 @@ from farm_notebook.request import Options, Prompt, build_request
 from farm_notebook.router import RouteDecision, explain, explaining, resolve
 from farm_notebook.stores import StoreStats
 from farm_notebook.stores.calls import UsageBy
-from farm_notebook.stores.redaction import Redaction, secrets_of
-from farm_notebook.tools import ToolSource
 from farm_notebook.types import (
     ChatRequest,
     Embeddings,
@@ -54,7 +48,7 @@ from farm_notebook.types import (
 __all__ = ["AsyncFarm"]
 
 
-class AsyncFarm:
+class AsyncFarm(StepCalls):
     """Every model, for coroutines.
 
     Args:
@@ -153,72 +147,9 @@ class AsyncFarm:
             error.partial_text = error.partial_text or "".join(pieces)
             raise
 
-    def toolbox(self, functions: Sequence[ToolSource], *, render: Callable[[object], str] = str) -> Toolbox:
-        """Functions that a model may have called, see ``Toolbox``; it is told no secret of the settings."""
-        return Toolbox(functions, render=render, redact=Redaction(lambda: secrets_of(self.config)))
-
     def events(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """All events of an answer, progress and finish mark included."""
         return loop.iterate(self._handler(request))
-
-    def steps(
-        self,
-        prompt: Prompt,
-        *,
-        max_steps: int = MAX_STEPS,
-        confirm: Confirm | None = None,
-        **options: Unpack[Options],
-    ) -> AsyncGenerator[StepEvent, None]:
-        """All events of an answer for which the tools are called, and which is made to fit the schema.
-
-        Args:
-            prompt: As for ``chat``.
-            max_steps: How many requests may be sent until the answer, at least 1.
-            confirm: Asked before each call; where it says no, the model is told so.
-            options: As for ``chat``; tools are functions.
-
-        Raises:
-            InvalidRequestError: A tool is described only, and nothing could be called.
-        """
-        return caller.iterate(planned(self, prompt, options, max_steps, confirm)[1])
-
-    async def run_tools(
-        self,
-        prompt: Prompt,
-        *,
-        max_steps: int = MAX_STEPS,
-        confirm: Confirm | None = None,
-        **options: Unpack[Options],
-    ) -> Reply:
-        """The answer after the tools that the model asked for were called; see ``steps``.
-
-        Functions are called in the thread that waits, and ``async`` ones on its loop.
-
-        Returns:
-            The last reply. Its ``steps`` hold the calls and what came of them; it has ``tool_calls`` only
-            where ``max_steps`` was reached.
-        """
-        return (await caller.run(answered(self, *planned(self, prompt, options, max_steps, confirm))))[0]
-
-    async def chat_structured(
-        self,
-        prompt: Prompt,
-        *,
-        max_steps: int = MAX_STEPS,
-        confirm: Confirm | None = None,
-        **options: Unpack[Options],
-    ) -> Any:
-        """The answer as what the option ``schema`` asks for; one that does not fit is corrected once.
-
-        Returns:
-            An instance of the class, or whatever the type says; of a JSON schema plain values.
-
-        Raises:
-            InvalidAnswerError: It does not fit after that either.
-        """
-        if options.get("schema") is None:
-            raise InvalidRequestError("What is the answer to be? Give a type, or a JSON schema, as schema=.")
-        return (await caller.run(answered(self, *planned(self, prompt, options, max_steps, confirm))))[1]
 
     async def embed(self, texts: str | Sequence[str], *, model: str | None = None) -> Embeddings:
         """One unit vector a text.
