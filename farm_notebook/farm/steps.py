@@ -77,7 +77,9 @@ def steps(
 
 def shaped(request: ChatRequest, shape: Shape) -> ChatRequest:
     """The request that is sent first where the answer is to be something."""
-    return _told(request, shape) if request.tools else replace(request, schema=shape.schema)
+    if request.tools:
+        return _told(replace(request, schema=None), shape)
+    return replace(request, schema=shape.schema)
 
 
 async def _with_tools(

@@ -268,7 +268,8 @@ def test_another_error_is_not_taken_for_that() -> None:
 
 def test_beside_tools_the_schema_is_told_in_words_and_enforced_only_to_correct() -> None:
     model = Model(call(), "It rains.", '{"name": "Rome", "population": 3}')
-    _, builder = model.run(asked(weather), toolbox=Toolbox([weather]), shape=as_shape(City))
+    request = asked(weather, schema=City.model_json_schema())
+    _, builder = model.run(request, toolbox=Toolbox([weather]), shape=as_shape(City))
     assert [request.schema is None for request in model.requests] == [True, True, False]
     assert [request.tool_choice for request in model.requests] == [None, None, "none"]
     assert model.requests[0].messages[0].role == "system"
