@@ -82,6 +82,14 @@ def test_of_a_long_conversation_the_latest_is_saved(monkeypatch: pytest.MonkeyPa
     assert "question 7" not in told
 
 
+def test_of_many_formulas_the_latest_are_typeset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript, "MOST_FORMULAS", 3)
+    told = as_html([exchange(f"question {n}", "$a$ and $$b$$") for n in range(3)])
+    *ignored, typeset = told.split("<hr>")
+    assert all('class="mathjax_ignore' in each for each in ignored)
+    assert "mathjax_ignore" not in typeset
+
+
 def test_one_answer_is_saved_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transcript, "LONGEST_SAVED", 100)
     assert "left out" not in as_text([exchange("question", "x" * 1000)])

@@ -17,24 +17,27 @@ from farm_notebook.types import ChatMessage
 
 __all__ = ["as_cells", "as_html", "as_markdown", "as_notebook", "as_text"]
 
-LONGEST_SAVED = 400_000  # characters of answers in the static output: each of its versions is sent and saved
+LONGEST_SAVED = 200_000  # characters of answers in the static output: each of its versions is sent and saved
+MOST_FORMULAS = 40  # that a page typesets in it, the latest; hundreds would stop the page for seconds
 NOTHING = "Nothing was said yet."
 
 _CODE = re.compile(r"^```(?:python|py|ipython)[0-9]?[ \t]*\n(.*?)^```[ \t]*$\n?", re.M | re.S | re.I)
+_FORMULA = re.compile(r"\$\$?[^$]+\$|\\\\[(\[]")
+_NOT_TYPESET = "mathjax_ignore tex2jax_ignore"  # MathJax's names for it, of its versions 3 and 2
 _KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
 
 def as_html(exchanges: Sequence[Exchange]) -> str:
     """For a page without a kernel. No model's HTML is in it that could act, and nothing that is fetched."""
     told, left_out = _latest(exchanges)
-    parts = [f"<p><em>{left_out} earlier questions are left out.</em></p>"] if left_out else []
-    for each in told:
-        said = escape(_said(each.prompt)).replace("\n", "<br>")
-        parts.append(
-            f"<p><strong>You:</strong> {said}</p>\n{_html(each.reply.text)}"
-            f"<p><small>{escape(each.reply.footer)}</small></p>"
-        )
-    return "\n<hr>\n".join(parts) or f"<p>{NOTHING}</p>"
+    parts: list[str] = []
+    formulas = 0
+    for each in reversed(told):
+        formulas += len(_FORMULA.findall(f"{each.prompt.content}\n{each.reply.text}"))
+        parts.append(_exchange_html(each, is_typeset=formulas <= MOST_FORMULAS))
+    if left_out:
+        parts.append(f"<p><em>{left_out} earlier questions are left out.</em></p>")
+    return "\n<hr>\n".join(reversed(parts)) or f"<p>{NOTHING}</p>"
 
 
 def as_text(exchanges: Sequence[Exchange]) -> str:
@@ -80,6 +83,15 @@ def _cells(exchange: Exchange) -> Iterator[dict[str, Any]]:
 def _cell(kind: str, source: str) -> dict[str, Any]:
     ran: dict[str, Any] = {"execution_count": None, "outputs": []} if kind == "code" else {}
     return {"cell_type": kind, "id": secrets.token_hex(4), "metadata": {}, "source": source, **ran}
+
+
+def _exchange_html(exchange: Exchange, *, is_typeset: bool) -> str:
+    said = escape(_said(exchange.prompt)).replace("\n", "<br>")
+    markup = (
+        f"<p><strong>You:</strong> {said}</p>\n{_html(exchange.reply.text)}"
+        f"<p><small>{escape(exchange.reply.footer)}</small></p>"
+    )
+    return markup if is_typeset else f'<div class="{_NOT_TYPESET}">{markup}</div>'
 
 
 def _latest(exchanges: Sequence[Exchange]) -> tuple[Sequence[Exchange], int]:

@@ -12,8 +12,7 @@ import { IconButton } from "./icons";
 import { useOwnKeys } from "./keys";
 import type { NotebookCells } from "./notebook";
 import type { ChatHost } from "./state";
-import { AttemptView, TurnView } from "./turn";
-import { Welcome } from "./welcome";
+import { Transcript } from "./transcript";
 
 export interface ChatPanelProps {
   host: ChatHost;
@@ -34,12 +33,16 @@ export function ChatPanel({ host, notebook }: ChatPanelProps) {
   const exporting = useExporting(host, insert);
   const codeActions = useMemo(() => [inserting(host, notebook, root)], [host, notebook]);
   const isRunning = useComputed(() => Boolean(host.slice("running").value));
+  const write = (prompt: string): void => {
+    draft.text.value = prompt;
+    input.current?.focus();
+  };
   useOwnKeys(root);
   const drop = useDrop((files) => attach(draft, files));
   return (
     <section
       ref={root}
-      class="farm-chat"
+      class={isRunning.value ? "farm-chat farm-chat-busy" : "farm-chat"}
       aria-label="Chat"
       data-jp-suppress-context-menu
       {...drop.handlers}
@@ -68,10 +71,7 @@ export function ChatPanel({ host, notebook }: ChatPanelProps) {
       <div class="farm-chat-middle">
         <div class="farm-scroller farm-transcript" ref={follow.scroller} role="log" aria-live="off" aria-label="Conversation" tabIndex={0}>
           <div class="farm-transcript-content" ref={follow.content}>
-            <Turns host={host} codeActions={codeActions} onExample={(prompt) => {
-              draft.text.value = prompt;
-              input.current?.focus();
-            }} />
+            <Transcript host={host} codeActions={codeActions} onExample={write} />
           </div>
         </div>
         <JumpToEnd follow={follow} />
@@ -80,29 +80,6 @@ export function ChatPanel({ host, notebook }: ChatPanelProps) {
       <Composer host={host} draft={draft} input={input} onSent={follow.jumpToEnd} onStop={stop.run} />
       <Announcer isBusy={isRunning} message={ended(host)} />
     </section>
-  );
-}
-
-interface TurnsProps {
-  host: ChatHost;
-  codeActions: readonly CodeAction[];
-  onExample: (prompt: string) => void;
-}
-
-function Turns({ host, codeActions, onExample }: TurnsProps) {
-  const running = host.slice("running").value;
-  const attempt = host.slice("attempt").value;
-  const turns = host.slice("turns").value ?? [];
-  const kept = running ? turns.slice(0, running.keep ?? turns.length) : turns;
-  const names = running ? [...kept, running.name] : kept;
-  if (!names.length && !attempt) return <Welcome onChoose={onExample} />;
-  return (
-    <>
-      {names.map((name, index) => (
-        <TurnView key={name} host={host} name={name} after={names.length - 1 - index} codeActions={codeActions} />
-      ))}
-      {attempt ? <AttemptView host={host} attempt={attempt} /> : null}
-    </>
   );
 }
 

@@ -12,12 +12,12 @@ import { streamOf } from "./stream";
 export interface TurnProps {
   host: ChatHost;
   name: string;
-  /** How many turns come after it. */
-  after: number;
+  isLast: boolean;
   codeActions: readonly CodeAction[];
 }
 
-export function TurnView({ host, name, after, codeActions }: TurnProps) {
+/** It is rendered again when itself changes, and not with every turn: there may be hundreds. */
+export function TurnView({ host, name, isLast, codeActions }: TurnProps) {
   const stream = streamOf(host);
   const isRunning = useComputed(() => host.slice("running").value?.name === name);
   const text = useComputed(() => (isRunning.value ? stream.text.value : (turnOf(host, name)?.answer.text ?? "")));
@@ -32,7 +32,7 @@ export function TurnView({ host, name, after, codeActions }: TurnProps) {
   if (!question) return null;
   return (
     <article class="farm-turn" aria-label={`Question: ${heading(question)}`}>
-      <QuestionView host={host} name={name} question={question} after={after} />
+      <QuestionView host={host} name={name} question={question} />
       <div class="farm-reply" aria-busy={isRunning.value}>
         <Reasoning text={reasoning} isStreaming={isThinking} />
         {isRunning.value && !hasText.value ? <Waiting host={host} /> : null}
@@ -40,8 +40,8 @@ export function TurnView({ host, name, after, codeActions }: TurnProps) {
         {turn && !isRunning.value ? (
           <>
             <ErrorNote problem={turn.problem} />
-            {turn.problem && after === 0 ? (
-              <Button onClick={retry.run} isRunning={retry.isRunning.value} isDisabled={isBusy(host)}>
+            {turn.problem && isLast ? (
+              <Button onClick={retry.run} isRunning={retry.isRunning.value}>
                 Retry
               </Button>
             ) : null}
@@ -51,9 +51,7 @@ export function TurnView({ host, name, after, codeActions }: TurnProps) {
               </span>
               <span class="farm-tools">
                 <CopyButton label="Copy the answer" text={turn.answer.text} />
-                {after === 0 ? (
-                  <IconButton name="retry" label="Ask again" isDisabled={isBusy(host)} onClick={retry.run} />
-                ) : null}
+                {isLast ? <IconButton name="retry" label="Ask again" onClick={retry.run} /> : null}
               </span>
             </footer>
             <ErrorNote problem={retry.problem.value} onDismiss={() => (retry.problem.value = null)} />
@@ -79,7 +77,7 @@ export function AttemptView({ host, attempt }: { host: ChatHost; attempt: Attemp
         )}
         <ErrorNote problem={retry.problem.value ?? dismiss.problem.value} />
         <div class="farm-attempt-buttons">
-          <Button onClick={retry.run} isRunning={retry.isRunning.value} isDisabled={isBusy(host)}>
+          <Button onClick={retry.run} isRunning={retry.isRunning.value}>
             Retry
           </Button>
           <Button onClick={dismiss.run}>Discard</Button>
@@ -93,31 +91,30 @@ interface QuestionProps {
   host: ChatHost;
   name: string;
   question: Question;
-  after: number;
 }
 
-function QuestionView({ host, name, question, after }: QuestionProps) {
+function QuestionView({ host, name, question }: QuestionProps) {
   const isEdited = useSignal(false);
   const button = useRef<HTMLDivElement>(null);
   const close = (): void => {
     isEdited.value = false;
     setTimeout(() => button.current?.querySelector<HTMLElement>("button")?.focus());
   };
-  if (isEdited.value) return <Editing host={host} name={name} question={question} after={after} close={close} />;
+  if (isEdited.value) return <Editing host={host} name={name} question={question} close={close} />;
   return (
     <div class="farm-question" ref={button}>
-      {isBusy(host) ? null : (
-        <span class="farm-tools">
-          <IconButton name="edit" label="Edit the question" onClick={() => (isEdited.value = true)} />
-        </span>
-      )}
+      <span class="farm-tools farm-idle">
+        <IconButton name="edit" label="Edit the question" onClick={() => (isEdited.value = true)} />
+      </span>
       <Bubble question={question} />
     </div>
   );
 }
 
-function Editing({ host, name, question, after, close }: QuestionProps & { close: () => void }) {
+function Editing({ host, name, question, close }: QuestionProps & { close: () => void }) {
   const text = useSignal(question.text);
+  const turns = host.slice("turns").value ?? [];
+  const after = turns.length - 1 - turns.indexOf(name);
   const field = useRef<HTMLTextAreaElement>(null);
   const send = useAction(async () => {
     await host.call("edit", { turn: name, text: text.peek() });
@@ -147,7 +144,7 @@ function Editing({ host, name, question, after, close }: QuestionProps & { close
         }}
       />
       <div class="farm-editing-row">
-        <span class="farm-chat-muted">{after ? `${after === 1 ? "The question" : `The ${after} questions`} after it will be forgotten.` : ""}</span>
+        <span class="farm-chat-muted">{after ? `${questions(after)} after it will be forgotten.` : ""}</span>
         <Button onClick={close}>Cancel</Button>
         <Button kind="primary" onClick={send.run} isRunning={send.isRunning.value}>
           Send
@@ -224,8 +221,8 @@ function CopyButton({ label, text }: { label: string; text: string }) {
   return <IconButton name={isDone.value ? "check" : "copy"} label={isDone.value ? "Copied" : label} onClick={copy} />;
 }
 
-function isBusy(host: ChatHost): boolean {
-  return Boolean(host.slice("running").value);
+function questions(count: number): string {
+  return count === 1 ? "The question" : `The ${count} questions`;
 }
 
 function heading({ text }: Question): string {
