@@ -22,6 +22,7 @@ NAMES = (
     "heartbeat",
     "devices",
     "models",
+    "replay",
 )
 
 

@@ -40,8 +40,13 @@ def cassette_path(named: Path | None, notebook: Callable[[], Path | None]) -> Pa
 
 
 def shared_cassette(path: Path, mode: Mode) -> Cassette:
-    """The cassette of a file and a mode; all who use both have the same."""
-    key = path.expanduser().resolve(), mode
+    """The cassette of a file and a mode; all who use both have the same.
+
+    Args:
+        path: The file, absolute and without links.
+        mode: How it is used.
+    """
+    key = path, mode
     if key not in _cassettes:
         _cassettes[key] = Cassette(CassetteFile(path), mode)
         if mode != "replay":

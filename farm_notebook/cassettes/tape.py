@@ -105,7 +105,7 @@ class Tape:
             CassetteError: None is named, and the notebook's name cannot be known.
         """
         if self._path is None:
-            self._path = cassette_path(self.settings.file, self._notebook)
+            self._path = cassette_path(self.settings.file, self._notebook).expanduser().resolve()
         return self._path
 
     @property
