@@ -7,7 +7,7 @@ import json
 from farm_notebook.sanitize import as_inline_text, printable
 from farm_notebook.types import ToolCall, ToolResult
 
-__all__ = ["Calls", "written_call"]
+__all__ = ["Calls", "written_call", "written_result"]
 
 LONGEST = 200  # characters of the arguments, and of the result
 SHORTEST_S = 0.01  # that is told
@@ -44,31 +44,26 @@ class Calls:
     @property
     def lines(self) -> list[str]:
         """One line of plain text a call, without control characters."""
-        return [
-            f"{written_call(call)} {self._outcome(place)}{self._seconds(place)}"
-            for place, call in enumerate(self._calls)
-        ]
+        return [f"{written_call(call)} {self._outcome(place)}" for place, call in enumerate(self._calls)]
 
     @property
     def markdown(self) -> str:
         """A list; nothing in it is read as Markdown, HTML or a formula."""
         items = []
         for place, call in enumerate(self._calls):
-            sign, _, text = self._outcome(place).partition(" ")
-            shown = f" <code>{as_inline_text(text)}</code>" if text else ""
-            time = f" <small>{self._seconds(place).strip()}</small>" if self._seconds(place) else ""
-            items.append(f"- <code>{as_inline_text(written_call(call))}</code> {sign}{shown}{time}")
+            item = f"- <code>{as_inline_text(written_call(call))}</code>"
+            if place >= len(self._results):
+                items.append(f"{item} {self._outcome(place)}")
+                continue
+            result = self._results[place]
+            time = f" <small>{_seconds(result)}</small>" if _seconds(result) else ""
+            items.append(f"{item} {_sign(result)} <code>{as_inline_text(_line(result.text))}</code>{time}")
         return "\n".join(items)
 
     def _outcome(self, place: int) -> str:
-        if place >= len(self._results):
-            return "✗ stopped" if self._is_stopped else "…"
-        result = self._results[place]
-        return f"{'✗' if result.is_error else '→'} {_line(result.text)}"
-
-    def _seconds(self, place: int) -> str:
-        took_s = self._results[place].took_s if place < len(self._results) else 0.0
-        return f" ({took_s:.2f} s)" if took_s >= SHORTEST_S else ""
+        if place < len(self._results):
+            return written_result(self._results[place])
+        return "✗ stopped" if self._is_stopped else "…"
 
 
 def written_call(call: ToolCall) -> str:
@@ -80,6 +75,19 @@ def written_call(call: ToolCall) -> str:
     except ValueError:
         given = call.arguments
     return f"{_line(call.name)}({_line(given)})"
+
+
+def written_result(result: ToolResult) -> str:
+    """What came of a call, in one line, not too long, and how long it took."""
+    return f"{_sign(result)} {_line(result.text)} {_seconds(result)}".rstrip()
+
+
+def _sign(result: ToolResult) -> str:
+    return "✗" if result.is_error else "→"
+
+
+def _seconds(result: ToolResult) -> str:
+    return f"({result.took_s:.2f} s)" if result.took_s >= SHORTEST_S else ""
 
 
 def _line(text: str) -> str:

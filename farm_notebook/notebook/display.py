@@ -18,12 +18,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook.farm.step_events import Rejected, StepEvent, ToolFinished, ToolStarted
-from farm_notebook.notebook.calls import Calls, written_call
+from farm_notebook.notebook.calls import Calls, written_call, written_result
 from farm_notebook.notebook.formats import Bundle, Format, with_remark
 from farm_notebook.notebook.progress import Progress
 from farm_notebook.reply import Reply
 from farm_notebook.sanitize import as_inline_text, printable
-from farm_notebook.types import TextDelta, ToolResult
+from farm_notebook.types import TextDelta
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -205,10 +205,10 @@ class TerminalDisplay(Display):
 
     def add(self, event: StepEvent) -> None:
         match event:
+            case ToolStarted(call):
+                self._say(written_call(call))
             case ToolFinished(result):
-                self._show_call(result)
-            case ToolStarted(call) if not self._wrote and sys.stderr.isatty():
-                self._show_note(f"{written_call(call)} …")
+                self._say(f"  {written_result(result)}")
             case TextDelta(text) if self._live:
                 self._clear_note()
                 sys.stdout.write(printable(text))
@@ -233,14 +233,10 @@ class TerminalDisplay(Display):
     def discard(self) -> None:
         self._clear_note()
 
-    def _show_call(self, result: ToolResult) -> None:
-        """A line for the call; what is said after it stands below."""
+    def _say(self, line: str) -> None:
+        """A line by itself, below what was said: tools print and ask in between."""
         self._clear_note()
-        calls = Calls()
-        calls.begin(result.call)
-        calls.end(result)
-        newline = "\n" if self._wrote else ""
-        sys.stdout.write(f"{newline}{calls.lines[0]}\n")
+        sys.stdout.write(f"\n{line}\n" if self._wrote else f"{line}\n")
         sys.stdout.flush()
         self._wrote = False
 

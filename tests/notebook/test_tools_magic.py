@@ -71,9 +71,10 @@ def test_a_tool_is_called_and_shown_and_the_answer_stands_below(shell: Shell) ->
     result, out = shell.run(f"%%farm_chat -m scripted:call --tool weather --out r\n{ASK}")
     assert isinstance(result.result, Reply)
     assert shell.ip.user_ns["called"] == ["Rome"]
-    printed, called, answer, *_ = out.strip().splitlines()
+    called, printed, came_of_it, answer, *_ = out.strip().splitlines()
+    assert called == 'weather(city="Rome")'
     assert printed == "looking out in Rome"
-    assert called.startswith('weather(city="Rome") → rain in Rome')
+    assert came_of_it.startswith("  → rain in Rome")
     assert answer == "rain in Rome"
     assert "called weather" in out
     assert shell.ip.user_ns["r"].steps[0].results[0].text == "rain in Rome"
@@ -91,7 +92,7 @@ def test_several_tools_and_methods_and_coroutine_functions(shell: Shell) -> None
     _, out = shell.run(
         f"%%farm_chat -m scripted:call-weather_later --tool weather --tool weather_later\n{ASK}"
     )
-    assert 'weather_later(city="Rome") → sun in Rome' in out
+    assert 'weather_later(city="Rome")\n  → sun in Rome' in out
 
 
 def test_the_error_of_a_tool_is_shown_and_told(shell: Shell) -> None:
@@ -243,7 +244,7 @@ def test_a_tool_may_ask_a_model_itself(shell: Shell) -> None:
         "def ask(city: str) -> str:\n    import farm_notebook\n    return farm_notebook.chat(city).text"
     )
     _, out = shell.run(f"%%farm_chat -m scripted:call --tool ask\n{ASK}")
-    assert 'ask(city="Rome") → Rome' in out
+    assert 'ask(city="Rome")\n  → Rome' in out
 
 
 def test_nothing_is_left_running(shell: Shell) -> None:
