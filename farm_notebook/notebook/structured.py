@@ -83,6 +83,8 @@ def as_wanted(value: object, shape: Shape, wanted: AsName) -> object:
     import pandas
 
     records = _records(plain)
+    if not records:
+        return cast(object, pandas.DataFrame(columns=_columns(shape.schema)))
     if all(isinstance(record, dict) for record in records):
         return cast(object, pandas.json_normalize(records))
     return cast(object, pandas.DataFrame({"value": records}))
@@ -100,6 +102,15 @@ def _records(plain: Any) -> list[Any]:
         if len(plain) == 1 or all(isinstance(each, dict) for each in only):
             return list(only)
     return [plain]
+
+
+def _columns(schema: Mapping[str, Any]) -> list[str]:
+    """Of the objects in the only list that a schema asks for: a table without rows has them, too."""
+    properties = schema.get("properties", {}).values()
+    lists = [each for each in (*properties, schema) if isinstance(each, Mapping) and "items" in each]
+    items = lists[0]["items"] if lists and isinstance(lists[0]["items"], dict) else {}
+    definition = str(items.get("$ref", "")).removeprefix("#/$defs/")
+    return list(schema.get("$defs", {}).get(definition, items).get("properties", {"value": {}}))
 
 
 def _rows(plain: Any) -> list[_Row]:

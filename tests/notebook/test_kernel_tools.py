@@ -91,6 +91,12 @@ def test_a_call_is_shown_while_it_runs(kernel: Kernel) -> None:
     assert painted[begun + 1].startswith('weather(city="Rome") →')
 
 
+def test_without_streaming_a_call_is_shown_once_and_so_is_the_answer(kernel: Kernel) -> None:
+    cell = kernel.run(f"%%farm_chat --no-stream --tool later\n{ASK}")
+    assert len(cell.paintings) == len(cell.outputs) == 2
+    assert shown(cell)[0].startswith('later(city="Rome") → sun in Rome')
+
+
 def test_a_coroutine_function_is_awaited_on_the_kernels_loop(kernel: Kernel) -> None:
     cell = kernel.run(f"%%farm_chat --tool later\n{ASK}")
     assert shown(cell)[0].startswith('later(city="Rome") → sun in Rome')

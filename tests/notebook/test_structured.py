@@ -126,10 +126,20 @@ def test_a_data_frame_has_a_row_for_each_object(schema: Any, value: Any, records
     assert frame.to_dict("records") == records
 
 
-def test_an_empty_list_is_an_empty_data_frame() -> None:
-    frame = as_wanted([], as_shape(list[City]), "df")
+@pytest.mark.parametrize(
+    ("schema", "value", "columns"),
+    [
+        (list[City], [], ["name", "population"]),
+        (Country, Country(name="I", cities=[]), ["name", "population"]),
+        (list[int], [], ["value"]),
+        ({"type": "array", "items": {"properties": {"x": {}}}}, [], ["x"]),
+        ({"type": "array"}, [], ["value"]),
+    ],
+)
+def test_a_data_frame_without_rows_has_its_columns(schema: Any, value: Any, columns: list[str]) -> None:
+    frame = as_wanted(value, as_shape(schema), "df")
     assert isinstance(frame, pd.DataFrame)
-    assert frame.empty
+    assert (len(frame), list(frame.columns)) == (0, columns)
 
 
 def test_without_pandas_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
