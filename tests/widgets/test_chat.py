@@ -20,6 +20,7 @@ from farm_notebook.threads import Threads
 from farm_notebook.types import ChatMessage, Image, ModelRef
 from farm_notebook.widgets import panel as panel_module
 from farm_notebook.widgets.chat import ChatPanel, ChatPart
+from farm_notebook.widgets.chat import turns as turns_module
 from farm_notebook.widgets.chat.settings import ChatSettings
 from farm_notebook.widgets.panel import Panel
 
@@ -282,6 +283,20 @@ def test_a_page_that_has_missed_a_piece_can_ask_for_all_of_it(chat: Chat) -> Non
     assert chat.call("sync") is None
     assert chat.page.state["running"]["text"].startswith("word0 word1")
     chat.call("stop")
+
+
+def test_a_very_long_conversation_is_told_in_parts_its_end_first(
+    page: Page, farm: Farm, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "LARGEST_CHARS", 100)
+    for number in range(6):
+        threads.add("notebook", ChatMessage("user", f"question {number}"), Reply("x" * 40, ECHO, "stop"))
+    chat = Chat(page, farm, threads)
+    (state,) = [frame["state"] for frame in page.frames if "state" in frame]
+    assert len(state["turns"]) == 6
+    assert [name in state for name in state["turns"]] == [False] * 4 + [True] * 2
+    page.wait_until(lambda: all(name in page.state for name in state["turns"]))
+    assert [question for question, _ in chat.said] == [f"question {number}" for number in range(6)]
 
 
 def test_pieces_are_gathered(chat: Chat) -> None:

@@ -24,6 +24,7 @@ from farm_notebook.widgets.problem import Problem
 __all__ = ["Conversation", "Place"]
 
 BUSY = "An answer is still on its way. Wait for its end, or stop it."
+LATER_S = 0.1  # between two parts of a conversation that is told to a page that has just come
 SILENT = Problem("No answer", "The model ended without a word.", "Ask again, or ask another model.")
 
 Place = tuple[tuple[Exchange, ...], int]
@@ -61,9 +62,12 @@ class Conversation:
         return self._turns.exchanges
 
     def slices(self) -> Slices:
-        """What the page is told."""
+        """What the page is told; of a very long conversation the end, and soon after that the rest."""
+        told, *later = self._turns.slices()
+        if later:
+            self._part.spawn(self._tell_later(later))
         return {
-            **self._turns.slices(),
+            **told,
             "thread": self._thread,
             "threads": self._names(),
             "running": self.running(),
@@ -237,6 +241,11 @@ class Conversation:
             self._threads.add(asked.thread, each.prompt, each.reply)
         return place
 
+    async def _tell_later(self, later: list[Slices]) -> None:
+        for each in later:
+            await asyncio.sleep(LATER_S)
+            self._part.set(**each)
+
     def _tell_piece(self, number: int, text: str, reasoning: str) -> None:
         self._part.emit("piece", number=number, text=text, reasoning=reasoning)
 
@@ -251,9 +260,9 @@ class Conversation:
         return sorted({*self._threads.names(), self._thread})
 
     def _make_thumbnails(self, images: Iterable[Image]) -> None:
-        lacking = {image.digest: image for image in images if self._thumbnails.lacks(image)}
+        lacking = tuple({image: None for image in images if self._thumbnails.lacks(image)})
         if lacking:
-            self._part.spawn(self._made_thumbnails(tuple(lacking.values())))
+            self._part.spawn(self._made_thumbnails(lacking))
 
     async def _made_thumbnails(self, images: tuple[Image, ...]) -> None:
         for image in images:

@@ -57,21 +57,21 @@ class Thumbnails:
     """The small pictures that a page shows, made once each."""
 
     def __init__(self) -> None:
-        self._made: dict[str, str | None] = {}
+        self._made: dict[int, str | None] = {}  # by the images' hashes, which are computed once each
 
     def get(self, image: Image) -> str | None:
         """A ``data:`` URL; ``None`` where there is none, or none yet."""
         if len(image.data) <= SHOWN_WHOLE_BYTES:
             return image.data_url
-        return self._made.get(image.digest)
+        return self._made.get(hash(image))
 
     def lacks(self, image: Image) -> bool:
         """Whether ``make`` could bring about something to show."""
-        return len(image.data) > SHOWN_WHOLE_BYTES and image.digest not in self._made
+        return len(image.data) > SHOWN_WHOLE_BYTES and hash(image) not in self._made
 
     def make(self, image: Image) -> None:
         """Make one. It takes a while, so it is not done on an event loop."""
-        self._made[image.digest] = _small(image)
+        self._made[hash(image)] = _small(image)
         while len(self._made) > MOST_KEPT:
             del self._made[next(iter(self._made))]
 

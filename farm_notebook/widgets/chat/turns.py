@@ -17,6 +17,8 @@ from farm_notebook.widgets.problem import Problem
 
 __all__ = ["Turns", "question"]
 
+LARGEST_CHARS = 500_000  # of a message
+
 
 class Turns:
     """What was asked and answered so far, with a name for each exchange that stays its own.
@@ -55,9 +57,18 @@ class Turns:
         self.exchanges = exchanges
         return {"turns": list(self._names), "totals": self._totals(), **self._told(same)}
 
-    def slices(self) -> Slices:
-        """All of them."""
-        return {"turns": list(self._names), "totals": self._totals(), **self._told(0)}
+    def slices(self) -> list[Slices]:
+        """All of them, in messages of a size that a page takes in at once; the first has the thread's end."""
+        messages: list[Slices] = [{"turns": list(self._names), "totals": self._totals()}]
+        room = LARGEST_CHARS
+        for name, each in zip(reversed(self._names), reversed(self.exchanges), strict=True):
+            chars = len(each.reply.text) + len(each.reply.reasoning) + len(each.prompt.content)
+            if chars > room and room < LARGEST_CHARS:
+                messages.append({})
+                room = LARGEST_CHARS
+            messages[-1][name] = self._turn(name, each)
+            room -= chars
+        return messages
 
     def index(self, name: str) -> int | None:
         """Where an exchange stands; ``None`` if it is gone."""

@@ -250,6 +250,12 @@ test("code is put into a cell where the page can do that", async () => {
   expect(insert).toHaveBeenCalledWith([{ cell_type: "code", source: "x = 1" }], expect.any(Element));
 });
 
+test("what is no Python is copied only", async () => {
+  open([turn("how?", "```bash\nls\n```")]);
+  await drawn("Copy");
+  expect(() => button("Put into next cell")).toThrow();
+});
+
 test("elsewhere the kernel puts it below the next cell, and the button says so", async () => {
   const { kernel } = open([turn("how?", CODE)]);
   expect((await drawn("Put into next cell")).title).toContain("below the next cell that you run");

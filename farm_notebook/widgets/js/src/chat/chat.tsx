@@ -83,6 +83,10 @@ export function ChatPanel({ host, notebook }: ChatPanelProps) {
   );
 }
 
+/** What a cell of a Python notebook takes; "" is code whose language the model did not say. */
+const OF_A_CELL = new Set(["", "python", "python3", "py", "ipython", "ipython3"]);
+const isForCell: NonNullable<CodeAction["isFor"]> = ({ language }) => OF_A_CELL.has(language);
+
 /** Code goes into a cell at once where the page can do that, else below the next cell that is run. */
 function inserting(host: ChatHost, notebook: NotebookCells | null, root: RefObject<HTMLElement | null>): CodeAction {
   if (notebook) {
@@ -90,6 +94,7 @@ function inserting(host: ChatHost, notebook: NotebookCells | null, root: RefObje
       label: "Insert as new cell",
       title: "Put this code into a new cell below; it is not run",
       done: "Inserted below",
+      isFor: isForCell,
       run: ({ text }) => {
         if (root.current) notebook.insert([{ cell_type: "code", source: text }], root.current);
       },
@@ -99,6 +104,7 @@ function inserting(host: ChatHost, notebook: NotebookCells | null, root: RefObje
     label: "Put into next cell",
     title: "This page cannot insert cells. The code will appear below the next cell that you run.",
     done: "Comes below the next cell you run",
+    isFor: isForCell,
     run: ({ text }) => host.call("insert", { code: text }),
   };
 }
