@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import count
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate, count
 from typing import Literal, TypeAlias
 
 from farm_notebook.cassettes.asks import Ask, canonical, id_of
@@ -79,8 +80,8 @@ class Cassette:
             return None
         id_ = found[0].id
         number, self._given[id_] = self._given[id_], self._given[id_] + 1
-        if number < len(found):
-            return found[number]
+        if (line := _nth(found, number)) is not None:
+            return line
         if self.mode == "auto":
             return None
         self.repeated += 1
@@ -105,8 +106,12 @@ class Cassette:
             pictures: Images it asks about.
         """
         ours = self._ours.setdefault(line.id, [])
-        if ours and ours[-1][1].is_interrupted and not line.is_interrupted and ours[-1][0] < number:
+        last = ours[-1][1] if ours and ours[-1][0] < number else None
+        if last is not None and last.is_interrupted and not line.is_interrupted:
             del ours[-1]
+        if last is not None and _is_again(line, last):
+            del ours[-1]
+            line = replace(last, times=last.times + 1)
         ours.append((number, line))
         ours.sort(key=lambda each: each[0])
         self._written.add(line.content)
@@ -133,8 +138,8 @@ class Cassette:
         return tuple(
             line
             for id_, lines in self._known.items()
-            for line in lines[self._given[id_] :]
-            if self.mode != "record" or id_ not in self._ours
+            for line, begins in zip(lines, _begins(lines), strict=True)
+            if begins >= self._given[id_] and (self.mode != "record" or id_ not in self._ours)
         )
 
     async def drop_unasked(self) -> int:
@@ -186,6 +191,26 @@ class Cassette:
             raise
         finally:
             self._saving = None
+
+
+def _begins(lines: Sequence[Line]) -> list[int]:
+    """The number of the first call that each line stands for."""
+    return [*accumulate((line.times for line in lines[:-1]), initial=0)]
+
+
+def _nth(lines: Iterable[Line], number: int) -> Line | None:
+    """The line of a call of that number, where each stands for as many as it was made."""
+    ends = 0
+    for line in lines:
+        ends += line.times
+        if number < ends:
+            return line
+    return None
+
+
+def _is_again(line: Line, before: Line) -> bool:
+    """Whether a call that is no stream had the outcome that it had before."""
+    return line.events is None and replace(line, took_ms=0, times=1) == replace(before, took_ms=0, times=1)
 
 
 def _merged(lines: Iterable[Line], ours: dict[str, list[Line]], gone: set[str]) -> Iterator[Line]:

@@ -4,8 +4,9 @@
 
 ``id`` is made of what is asked, and ``take`` numbers calls that asked the same. What came of it is in
 ``events``, or in ``value`` where a call has one outcome; ``error`` is what it ended with, and ``interrupted``
-that its caller left. ``digest`` is of the model that answered, and ``local`` that it ran on this machine.
-Within ``ask`` and ``events`` names are sorted, so that the same call is the same text.
+that its caller left. A call that was made several ``times`` in a row with one outcome stands there once.
+``digest`` is of the model that answered, and ``local`` that it ran on this machine. Within ``ask`` and
+``events`` names are sorted, so that the same call is the same text.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Line:
         digest: Of the model that answered, where that is known.
         is_local: The model ran on the machine that recorded it.
         took_ms: From the call to its end.
+        times: How often it was made in a row with this outcome, as whoever looks again and again does.
     """
 
     ask: Ask
@@ -50,6 +52,7 @@ class Line:
     digest: str | None = None
     is_local: bool = False
     took_ms: int = 0
+    times: int = 1
     id: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +70,7 @@ class Line:
             "error": self.error,
             "interrupted": self.is_interrupted,
             "ms": self.took_ms,
+            "times": self.times if self.times > 1 else None,
         }
         told |= {name: value for name, value in rest.items() if name == "value" or value not in (None, False)}
         return "{" + ", ".join(f'"{name}": {_dump(value)}' for name, value in told.items()) + "}"
@@ -151,6 +155,7 @@ def _line(row: bytes, number: int, problems: list[str]) -> Line:
         told.get("digest"),
         bool(told.get("local", False)),
         int(told.get("ms", 0)),
+        int(told.get("times", 1)),
     )
     if told.get("id") != line.id:
         problems.append(f"Line {number} was changed by hand: its id is that of another call.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -84,3 +85,7 @@ def never_asked(path: Path, lines: Sequence[Line]) -> CassetteError:
             ]
         )
     )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_cassettes.clear)  # what its parent is writing is the parent's

@@ -91,6 +91,7 @@ class Tape:
         self._path: Path | None = None
         self._digests: dict[ModelRef, str | None] = {}
         self._is_local: dict[ModelRef, bool] = {}
+        self._took_ms: dict[str, int] = {}  # the last call of each kind
 
     @property
     def is_replaying(self) -> bool:
@@ -227,6 +228,15 @@ class Tape:
         if cassette is not None and (unasked := cassette.unasked()):
             raise never_asked(cassette.file.path, unasked)
 
+    def took_s(self, call: str, measured_s: float) -> float:
+        """How long the last call of a kind took: the same when it is replayed as when it was recorded.
+
+        Args:
+            call: The kind, as in ``ask``.
+            measured_s: By whoever asks; it holds where nothing is recorded.
+        """
+        return self._took_ms[call] / 1000 if call in self._took_ms else measured_s
+
     def runs_here(self, ref: ModelRef) -> bool:
         """Whether a model runs on the user's hardware; replaying, whether it did when it was recorded."""
         if self.is_replaying or ref in self._is_local:
@@ -262,6 +272,7 @@ class Tape:
 
     def _note(self, line: Line) -> None:
         """That a recorded call is given: to those who ask about its model, and to other programs."""
+        self._took_ms[line.ask["call"]] = line.took_ms
         if (ref := answerer(line)) is not None:
             self._digests[ref], self._is_local[ref] = line.digest, line.is_local
         if (file := self.settings.asked_file) is not None:
@@ -286,6 +297,11 @@ class Tape:
             async with aclosing(make()) as events:
                 async for event in events:
                     passed.append((self._clock(), event))
+                    if isinstance(
+                        event, Started
+                    ):  # what was told of its model when that was replayed is past
+                        self._digests.pop(event.ref, None)
+                        self._is_local.pop(event.ref, None)
                     yield event
         except FarmError as error:
             await self._keep(cassette, asked, number, called, outcome(error), pictures)
@@ -307,14 +323,13 @@ class Tape:
         pictures: Iterable[Image] = (),
     ) -> None:
         """Add a call that has ended to the cassette, and write it."""
-        took_ms = round((self._clock() - called) * 1000)
+        took_ms = self._took_ms[asked["call"]] = round((self._clock() - called) * 1000)
         digest, is_local = None, False
         if (ref := _started(event for _, event in outcome.events or ())) is not None:
             is_local = self._models.runs_here(ref)
             if not outcome.is_interrupted:
                 with suppress(FarmError, OSError):  # it is recorded all the same
                     digest = await self._models.digest(ref)
-            self._digests.pop(ref, None)
         scrub = self._scrub
         events = None if outcome.events is None else scrub_entries(write_events(outcome.events), scrub)
         line = Line(

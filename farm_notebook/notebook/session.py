@@ -103,6 +103,10 @@ class Session:
         found = [status for status in self.farm.models.loaded() if status.ref == ref]
         return max(found, key=lambda status: status.generation or 0, default=None)
 
+    def took_s(self, call: str, measured_s: float) -> float:
+        """How long a call took that has just ended; replayed, what is recorded of it."""
+        return self.farm.core.tape.took_s(call, measured_s)
+
     def what_is_left(self, ref: ModelRef) -> str:
         """That a model answers as it did, after what was to change it did not; empty where it does not."""
         status = self.status(ref)

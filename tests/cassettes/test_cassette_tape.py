@@ -318,6 +318,43 @@ async def test_a_whole_answer_takes_the_place_of_one_that_was_stopped_before(tmp
     assert len(CassetteFile(path).read().lines) == 1
 
 
+async def test_who_looks_again_and_again_is_recorded_once_an_outcome(tmp_path: Path) -> None:
+    path = tmp_path / "a.farm.jsonl"
+    seen = [1, 1, 1, 2, 2, 1]
+    made = tape(path, "record")
+    for value in seen:
+
+        async def make(value: int = value) -> int:
+            return value
+
+        await made.value(ask("loaded"), make, int)
+    assert [line.times for line in CassetteFile(path).read().lines] == [3, 2, 1]
+    deck = tape(path, "replay")
+    assert deck.cassette is not None
+    again = []
+    for unasked in (3, 2, 2, 2, 1, 1):
+        await deck.cassette.open()
+        assert len(deck.cassette.unasked()) == unasked
+        again.append(await deck.value(ask("loaded"), nobody_makes, int))
+    assert again == seen
+    assert deck.cassette.unasked() == ()
+    assert await deck.value(ask("loaded"), nobody_makes, int) == 1
+
+
+async def test_how_long_a_call_took_is_the_same_when_it_is_replayed(tmp_path: Path) -> None:
+    async def make() -> AsyncGenerator[LoadProgress, None]:
+        yield LoadProgress("load", 1, 3)
+
+    path = tmp_path / "a.farm.jsonl"
+    took = []
+    for mode in ("off", "record", "replay"):
+        deck = tape(path, mode)
+        [step async for step in deck.stream(ask("load", model=REF), make)]
+        took.append(deck.took_s("load", 99.0))
+    assert took[0] == 99.0
+    assert took[1] == took[2] < 1
+
+
 # auto
 
 
@@ -358,7 +395,9 @@ async def test_auto_asks_again_where_the_model_is_another_one_by_now(tmp_path: P
     await heard(tape(path, "record", Models(near="old")).handler(saying(answer("old"))), request())
     assert await texts(path, "auto", "Hi", models=Models(near="old")) == ["old"]
     assert await texts(path, "auto", "Hi", models=Models()) == ["old"]  # it cannot be told here
-    await heard(tape(path, "auto", Models(near="new")).handler(saying(answer("new"))), request())
+    deck = tape(path, "auto", Models(near="new"))
+    await heard(deck.handler(saying(answer("new"))), request())
+    assert await deck.digest(REF) == "new"
     assert await texts(path, "replay", "Hi") == ["new"]
 
 

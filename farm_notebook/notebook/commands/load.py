@@ -45,7 +45,7 @@ def run(session: Session, arguments: argparse.Namespace) -> None:
             session.farm.models.load(
                 str(ref), device=arguments.device, dtype=arguments.dtype, pin=arguments.pin
             ),
-            outcome=lambda took_s: _outcome(ref, before, session.status(ref), took_s),
+            outcome=lambda took_s: _outcome(ref, before, session.status(ref), session.took_s("load", took_s)),
             left=lambda: session.what_is_left(ref),
         )
     finally:

@@ -31,7 +31,7 @@ def run(session: Session, arguments: argparse.Namespace) -> None:
             session.shell,
             str(ref),
             session.farm.models.reload(str(ref), drain_s=0 if arguments.now else None),
-            outcome=lambda took_s: _outcome(ref, session.status(ref), took_s),
+            outcome=lambda took_s: _outcome(ref, session.status(ref), session.took_s("reload", took_s)),
             left=lambda: session.what_is_left(ref),
         )
     finally:

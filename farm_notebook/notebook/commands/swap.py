@@ -34,7 +34,7 @@ def run(session: Session, arguments: argparse.Namespace) -> None:
         session.shell,
         str(coming),
         session.farm.models.swap(str(leaving), str(coming)),
-        outcome=lambda took_s: _outcome(session, leaving, coming, took_s),
+        outcome=lambda took_s: _outcome(session, leaving, coming, session.took_s("swap", took_s)),
         left=lambda: session.what_is_left(leaving),
     )
 
