@@ -39,8 +39,10 @@ if TYPE_CHECKING:
         Usage,
     )
     from farm_notebook.widgets.chat import ChatPanel
+    from farm_notebook.widgets.dashboard import Dashboard
     from farm_notebook.widgets.gpu import GPUPanel
     from farm_notebook.widgets.health import HealthPanel
+    from farm_notebook.widgets.models import ModelPicker
     from farm_notebook.widgets.usage import UsagePanel
 
     _default = Farm()
@@ -66,6 +68,7 @@ _HOMES = {
     "ChatMessage": "types",
     "ChatPanel": "widgets.chat",
     "ChatRequest": "types",
+    "Dashboard": "widgets.dashboard",
     "Embeddings": "types",
     "Farm": "farm",
     "FarmConfig": "config",
@@ -74,6 +77,7 @@ _HOMES = {
     "HealthPanel": "widgets.health",
     "Image": "types",
     "ModelInfo": "types",
+    "ModelPicker": "widgets.models",
     "ModelRef": "types",
     "ProviderStatus": "types",
     "Reply": "reply",
@@ -107,6 +111,7 @@ __all__ = [
     "ChatMessage",
     "ChatPanel",
     "ChatRequest",
+    "Dashboard",
     "Embeddings",
     "Farm",
     "FarmConfig",
@@ -115,6 +120,7 @@ __all__ = [
     "HealthPanel",
     "Image",
     "ModelInfo",
+    "ModelPicker",
     "ModelRef",
     "ProviderStatus",
     "Reply",

@@ -9,6 +9,7 @@ from farm_notebook.threads import DEFAULT_THREAD
 from farm_notebook.widgets.chat import ChatPart
 from farm_notebook.widgets.gpu import GPUPart
 from farm_notebook.widgets.health import HealthPart
+from farm_notebook.widgets.models import ModelsPart
 from farm_notebook.widgets.usage import UsagePart
 
 if TYPE_CHECKING:
@@ -29,5 +30,11 @@ def Dashboard(*, thread: str = DEFAULT_THREAD, farm: Farm | None = None) -> Pane
     """
     from farm_notebook.widgets.panel import Panel
 
-    parts = (ChatPart(farm, thread=thread), GPUPart(farm), HealthPart(farm), UsagePart(farm))
+    parts = (
+        ChatPart(farm, thread=thread),
+        ModelsPart(farm),
+        GPUPart(farm),
+        HealthPart(farm),
+        UsagePart(farm),
+    )
     return Panel("dashboard", parts)

@@ -9,6 +9,8 @@ import type { ChatSlices } from "../chat/state";
 import { GPUPanel } from "../gpu/gpu";
 import type { GPUSlices } from "../gpu/values";
 import { HealthPanel, type HealthSlices } from "../health/health";
+import { ModelsPanel } from "../models/models";
+import type { ModelsSlices } from "../models/values";
 import { UsagePanel } from "../usage/usage";
 import type { UsageSlices } from "../usage/values";
 import { Tabs, type Tab } from "./tabs";
@@ -24,6 +26,7 @@ export function Dashboard({ host, view }: PanelProps) {
       title: "Chat",
       content: <ChatPanel host={host.part<ChatSlices>("chat")} notebook={notebookOf(host.manager)} />,
     },
+    { name: "models", title: "Models", content: <ModelsPanel host={host.part<ModelsSlices>("models")} /> },
     { name: "gpu", title: "Devices", content: <GPUPanel host={host.part<GPUSlices>("gpu")} /> },
     { name: "health", title: "Health", content: <HealthPanel host={host.part<HealthSlices>("health")} /> },
     { name: "usage", title: "Usage", content: <UsagePanel host={host.part<UsageSlices>("usage")} /> },

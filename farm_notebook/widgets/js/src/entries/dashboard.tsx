@@ -3,6 +3,7 @@ import "../markdown/markdown.css";
 import "../chat/chat.css";
 import "../gpu/gpu.css";
 import "../health/health.css";
+import "../models/models.css";
 import "../usage/usage.css";
 import "../dashboard/dashboard.css";
 import { mount } from "../base";
