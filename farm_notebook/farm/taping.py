@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,8 @@ from farm_notebook.pool.notebook import notebook_name
 __all__ = ["notebook_file", "open_cassette", "tape_for"]
 
 _SESSION = "JPY_SESSION_NAME"
+_PAPERMILL = "papermill"
+_OUTPUT = ("-o", "--output")  # behind these stands what is written
 _SHARED_DRIVE = "RTC:"  # before the name of a notebook that several people edit at once
 
 
@@ -81,12 +84,19 @@ def _was_inherited(name: str, runner: psutil.Process | None) -> bool:
 
 
 def _executed_by(runner: psutil.Process | None) -> Path | None:
-    """The first notebook on a command line."""
+    """The one notebook on a command line that is executed; ``None`` where there are several."""
+    if runner is None:
+        return None
     try:
-        if runner is None:
-            return None
-        names = [word for word in runner.cmdline() if word.endswith(".ipynb")]
-        path = Path(runner.cwd(), names[0]) if names else None
+        words, folder = runner.cmdline(), runner.cwd()
     except (psutil.Error, OSError):
         return None
-    return path if path is not None and path.is_file() else None
+    named = [
+        Path(folder, word)
+        for before, word in pairwise(["", *words])
+        if word.endswith(".ipynb") and not word.startswith("-") and before not in _OUTPUT
+    ]
+    found = list(dict.fromkeys(path for path in named if path.is_file()))
+    if any(Path(word).name.startswith(_PAPERMILL) for word in words):
+        return found[0] if found and found[0] == named[0] else None  # the second one is written
+    return found[0] if len(found) == 1 else None

@@ -61,8 +61,11 @@ class Pool:
         self.users = weakref.WeakSet[object]()  # the farms that have it
         self._config = config
         self._redact = Redaction(lambda: secrets_of(config))
+        self.live_providers = shared_providers(
+            config
+        )  # also while calls are replayed: what is loaded stays so
         is_replayed = config.cassette.mode == "replay"
-        self.providers = SealedProviders(config) if is_replayed else shared_providers(config)
+        self.providers = SealedProviders(config) if is_replayed else self.live_providers
         self.providers.models.set_policies(config.models)
         self.breakers = Breakers(config.breaker)
         self.health = HealthMonitor(self.providers.listed, config.health)
@@ -130,7 +133,7 @@ class Pool:
         Raises:
             Exception: The first that anything raised, when all was asked to close.
         """
-        await self._close(self.providers.aclose())
+        await self._close(self.live_providers.aclose())
 
     async def let_go(self, successor: Pool) -> None:
         """Give back what only this pool has: its farm has another one now.
@@ -142,8 +145,9 @@ class Pool:
         """
         successor.told |= self.told
         if forget_pool(self):
-            is_idle = not self.providers.is_busy and forget_providers(self.providers, _in_use())
-            await self._close(*([self.providers.aclose()] if is_idle else []))
+            live = self.live_providers
+            is_idle = not live.is_busy and forget_providers(live, _in_use())
+            await self._close(*([live.aclose()] if is_idle else []))
 
     async def _close(self, *more: Coroutine[Any, Any, None]) -> None:
         await self.health.aclose()
@@ -248,7 +252,7 @@ def forget_pool(pool: Pool) -> bool:
 
 def _in_use() -> list[ProviderPool]:
     with _lock:
-        return [pool.providers for _, pool in _pools]
+        return [pool.live_providers for _, pool in _pools]
 
 
 def _forget_after_fork() -> None:

@@ -18,8 +18,10 @@ from farm_notebook.errors import (
     NotRecordedError,
     QuotaExceededError,
 )
-from farm_notebook.farm import Farm
+from farm_notebook.farm import Farm, taping
 from farm_notebook.farm.taping import notebook_file
+from farm_notebook.providers import register_provider
+from farm_notebook.providers.scripted import ScriptedProvider
 
 MODEL = "scripted:count-4"
 
@@ -163,6 +165,25 @@ def test_off_asks_again(cassette: Path) -> None:
     farm.use_cassette("off")
     assert farm.chat("Something else").text == "word0 word1 word2 word3"
     assert "Something else" not in cassette.read_text()
+
+
+def test_models_that_are_loaded_stay_so_while_calls_are_replayed(cassette: Path) -> None:
+    class Closing(ScriptedProvider):
+        name = "closing"
+        closed = 0
+
+        async def aclose(self) -> None:
+            Closing.closed += 1
+
+    register_provider(Closing)
+    farm = recorder(cassette)
+    farm.chat("Hello", model="closing:echo")
+    for mode in ("replay", "off", "record", "replay"):
+        farm.use_cassette(mode)
+        farm.chat("Hello", model="closing:echo")
+    assert Closing.closed == 0
+    farm.close()
+    assert Closing.closed == 1
 
 
 def test_a_stream_that_is_left_is_replayed_as_far(cassette: Path) -> None:
@@ -336,6 +357,48 @@ def test_in_a_script_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     assert notebook_file() is None
+
+
+class Program:
+    """A process as far as it matters who started a kernel."""
+
+    def __init__(self, folder: Path, line: str) -> None:
+        self.folder = folder
+        self.words = line.split()
+
+    def environ(self) -> dict[str, str]:
+        return {}
+
+    def cwd(self) -> str:
+        return str(self.folder)
+
+    def cmdline(self) -> list[str]:
+        return self.words
+
+
+LINES = [
+    ("python jupyter-nbconvert --execute a.ipynb", "a.ipynb"),
+    ("python jupyter-nbconvert --execute a.ipynb --output b.ipynb", "a.ipynb"),
+    ("python jupyter-nbconvert --execute a.ipynb b.ipynb", None),
+    ("python papermill a.ipynb b.ipynb -p x 1", "a.ipynb"),
+    ("python papermill far.ipynb b.ipynb", None),
+    ("python -m pytest --nbval sub/c.ipynb", "sub/c.ipynb"),
+    ("python -m pytest --nbval a.ipynb sub/c.ipynb", None),
+    ("python run.py", None),
+]
+
+
+@pytest.mark.parametrize(("line", "name"), LINES)
+def test_a_notebook_that_is_executed_is_the_one_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, name: str | None
+) -> None:
+    (tmp_path / "sub").mkdir()
+    for each in ("a.ipynb", "b.ipynb", "sub/c.ipynb"):
+        (tmp_path / each).touch()
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(taping, "_runner", lambda: Program(tmp_path, line))
+    assert notebook_file() == (None if name is None else tmp_path / name)
 
 
 # Seeds
