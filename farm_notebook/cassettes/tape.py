@@ -228,6 +228,22 @@ class Tape:
         if cassette is not None and (unasked := cassette.unasked()):
             raise never_asked(cassette.file.path, unasked)
 
+    async def measured(self, asked: Ask, measured_s: float) -> float:
+        """A time that no model has to do with, such as a tool's; replayed, the recorded one, if there is one.
+
+        Args:
+            asked: What took it.
+            measured_s: By whoever asks.
+        """
+
+        async def now() -> float:
+            return measured_s
+
+        try:
+            return await self.value(asked, now, float)
+        except NotRecordedError:
+            return measured_s
+
     def took_s(self, call: str, measured_s: float) -> float:
         """How long the last call of a kind took: the same when it is replayed as when it was recorded.
 

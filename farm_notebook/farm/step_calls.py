@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from typing_extensions import Unpack
 
+from farm_notebook.cassettes import Tape, ask
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import FarmError, InvalidRequestError, ProviderError
 from farm_notebook.farm import caller
@@ -20,7 +21,7 @@ from farm_notebook.request import Options, Prompt
 from farm_notebook.schemas import as_shape
 from farm_notebook.stores.redaction import Redaction, secrets_of
 from farm_notebook.tools import ToolSource
-from farm_notebook.types import ChatRequest, Event, ModelRef, RequestKind
+from farm_notebook.types import ChatRequest, Event, ModelRef, RequestKind, ToolCall
 
 __all__ = ["StepCalls"]
 
@@ -29,6 +30,7 @@ class _Asking(Protocol):
     """What these calls need of a farm."""
 
     config: FarmConfig
+    tape: Tape
 
     def request(
         self, prompt: Prompt, *, kind: RequestKind = "chat", **options: Unpack[Options]
@@ -50,7 +52,12 @@ class StepCalls:
         self: _Asking, functions: Sequence[ToolSource], *, render: Callable[[object], str] = str
     ) -> Toolbox:
         """Functions that a model may have called, see ``Toolbox``; it is told no secret of the settings."""
-        return Toolbox(functions, render=render, redact=Redaction(lambda: secrets_of(self.config)))
+
+        async def took(call: ToolCall, measured_s: float) -> float:
+            return await self.tape.measured(ask("tool", name=call.name, arguments=call.arguments), measured_s)
+
+        redact = Redaction(lambda: secrets_of(self.config))
+        return Toolbox(functions, render=render, redact=redact, took=took)
 
     def steps(
         self: _Asking,

@@ -34,6 +34,7 @@ class Toolbox:
         functions: What may be called; see ``tools.as_tool``.
         render: Says in words what JSON cannot say of a result.
         redact: Takes secrets out of what an error says.
+        took: Gets a call and the seconds that it took; what is told of that. Without it, as it was measured.
         clock: Seconds from any fixed moment.
 
     Raises:
@@ -46,10 +47,12 @@ class Toolbox:
         *,
         render: Callable[[object], str] = str,
         redact: Callable[[str], str] = str,
+        took: Callable[[ToolCall, float], Awaitable[float]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._render = render
         self._redact = redact
+        self._took = took
         self._clock = clock
         self._functions: dict[str, Callable[..., Any]] = {}
         for function in functions:
@@ -84,9 +87,13 @@ class Toolbox:
         except Exception as error:  # noqa: BLE001 - it is the user's function; the model is told of its error
             line = str(error).strip().partition("\n")[0]
             problem = f"{type(error).__name__}: {line}" if line else type(error).__name__
-            return self._failed(call, problem, took_s=self._clock() - begun_at)
-        took_s = self._clock() - begun_at
+            return self._failed(call, problem, took_s=await self._told_s(call, begun_at))
+        took_s = await self._told_s(call, begun_at)
         return ToolResult(call, _sendable(self._text(value), LONGEST_RESULT), took_s=took_s)
+
+    async def _told_s(self, call: ToolCall, begun_at: float) -> float:
+        measured_s = self._clock() - begun_at
+        return measured_s if self._took is None else await self._took(call, measured_s)
 
     def _checked(self, call: ToolCall) -> Callable[[], Any]:
         """The call, ready to be made.

@@ -52,6 +52,8 @@ def everything(farm: Farm) -> Iterator[Any]:
     yield farm.chat("Think", model="scripted:think-3")
     yield farm.chat("Call", model="scripted:call-named", tools=[named])
     yield farm.chat("Which?", schema={"type": "object", "properties": {"a": {"type": "integer"}}})
+    yield farm.run_tools("Call it", model="scripted:call-named", tools=[named])
+    yield farm.chat_structured("Which?", schema=dict[str, int])
     yield farm.generate("Once upon")
     yield list(farm.stream("Hello"))
     yield list(farm.events(farm.core.request("Go on")))
@@ -74,7 +76,7 @@ def everything(farm: Farm) -> Iterator[Any]:
 
 def named(name: str) -> str:
     """Say a name."""
-    return name
+    return f"It is {name}."
 
 
 def test_all_calls_give_again_what_they_gave(cassette: Path) -> None:
@@ -176,7 +178,7 @@ def test_models_that_are_loaded_stay_so_while_calls_are_replayed(cassette: Path)
             Closing.closed += 1
 
     register_provider(Closing)
-    farm = recorder(cassette)
+    farm = recorder(cassette, timeouts={"connect_s": 9})  # providers of its own, since it closes them
     farm.chat("Hello", model="closing:echo")
     for mode in ("replay", "off", "record", "replay"):
         farm.use_cassette(mode)

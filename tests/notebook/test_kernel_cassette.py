@@ -95,6 +95,24 @@ def notebook(path: Path, *cells: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_replayed_notebook_passes_nbval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_MODEL", "scripted:sample-9")
+    monkeypatch.setenv("FARM_DISPLAY__LIVE", "false")
+    notebook(tmp_path / "story.ipynb", "%farm_chat Hello", "%%farm_chat --reset\nAgain", "%farm health")
+    executed = ["nbconvert", "--to", "notebook", "--execute", "--inplace", "story.ipynb"]
+    checked = ["pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "story.ipynb"]
+    for mode, words, code in (
+        ("record", executed, 0),
+        ("replay", checked, 0),
+        ("off", checked, 1),  # or it would compare nothing
+    ):
+        monkeypatch.setenv("FARM_CASSETTE", mode)
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=150)
+        assert done.returncode == code, done.stdout + done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["nbconvert", "papermill"])
 def test_programs_that_execute_a_notebook_have_its_name_on_their_command_line(
     tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
