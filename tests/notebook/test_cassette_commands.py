@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from shells import Shell, loaded_shell, plain_shell
 
+import farm_notebook.farm
 from farm_notebook.cassettes import CassetteFile
 from farm_notebook.errors import CassetteError, InvalidRequestError, NotRecordedError
 
@@ -115,6 +116,23 @@ def test_a_cassette_that_is_not_there_cannot_be_replayed(shell: Shell) -> None:
     assert isinstance(error, CassetteError)
     assert "There is no cassette" in str(error)
     assert shell.reply("%farm_chat goes on").text == "goes on"
+
+
+@pytest.mark.parametrize("cell", ["%farm record other.farm.jsonl", "%farm cassette off"])
+def test_what_the_environment_says_holds_whatever_a_cell_says(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str
+) -> None:
+    shell.run("%farm record story.farm.jsonl")
+    reply = shell.reply("%farm_chat --reset Hello")
+    monkeypatch.setenv("FARM_CASSETTE", "replay")
+    monkeypatch.setenv("FARM_CASSETTE_FILE", str(tmp_path / "story.farm.jsonl"))
+    monkeypatch.setattr(farm_notebook.farm.blocking, "_default", None)
+    assert printed(shell, cell) == (
+        "FARM_CASSETTE=replay holds, whatever a cell says. Unset it, and this cell decides.\n"
+    )
+    assert shell.reply("%farm_chat --reset Hello") == reply
+    error, _ = shell.error("%farm_chat --reset Another")
+    assert isinstance(error, NotRecordedError)
 
 
 # Seeds

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from farm_notebook.notebook.commands.record import is_decided
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.session import Session
 from farm_notebook.notebook.tables import Table
@@ -39,6 +40,8 @@ def run(session: Session, arguments: argparse.Namespace) -> Table[Line] | None:
     farm = session.farm
     tape = farm.core.tape
     if arguments.action == "off":
+        if is_decided("off"):
+            return None
         farm.use_cassette("off")
         print("Calls are neither recorded nor replayed." if tape.cassette else "No cassette is in use.")
         return None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+from typing import Literal
 
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.session import Session
 
-__all__ = ["add_arguments", "add_file", "run"]
+__all__ = ["add_arguments", "add_file", "is_decided", "run"]
+
+VARIABLE = "FARM_CASSETTE"
 
 
 def add_file(parser: LineParser) -> None:
@@ -18,6 +22,19 @@ def add_file(parser: LineParser) -> None:
         metavar="FILE",
         help="the cassette (default: NAME.farm.jsonl beside the notebook NAME.ipynb)",
     )
+    parser.suggest_names("file", "path")
+
+
+def is_decided(mode: Literal["auto", "record", "replay", "off"]) -> bool:
+    """Whether the environment wants something else than a cell; then it holds, and the user is told.
+
+    Who runs a notebook with ``FARM_CASSETTE=replay`` relies on it that no model is asked, whatever its cells say.
+    """
+    told = os.environ.get(VARIABLE, "").strip()
+    if told in ("", mode):
+        return False
+    print(f"{VARIABLE}={told} holds, whatever a cell says. Unset it, and this cell decides.")
+    return True
 
 
 def add_arguments(parser: LineParser) -> None:
@@ -31,6 +48,8 @@ def add_arguments(parser: LineParser) -> None:
 
 def run(session: Session, arguments: argparse.Namespace) -> None:
     """Record from now on."""
+    if is_decided("auto" if arguments.missing else "record"):
+        return
     path = session.farm.use_cassette("auto" if arguments.missing else "record", arguments.file)
     assert path is not None, "it is off only where that is asked for"
     if arguments.missing:

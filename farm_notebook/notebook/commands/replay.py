@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from farm_notebook.notebook.commands.record import add_file
+from farm_notebook.notebook.commands.record import add_file, is_decided
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.session import Session
 
@@ -23,6 +23,8 @@ def add_arguments(parser: LineParser) -> None:
 
 def run(session: Session, arguments: argparse.Namespace) -> None:
     """Replay from now on, from the first take of each call."""
+    if is_decided("replay"):
+        return
     path = session.farm.use_cassette(
         "replay", arguments.file, realtime=arguments.realtime, strict=arguments.strict
     )
