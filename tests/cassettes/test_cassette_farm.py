@@ -20,7 +20,6 @@ from farm_notebook.errors import (
 )
 from farm_notebook.farm import Farm, taping
 from farm_notebook.farm.taping import notebook_file
-from farm_notebook.providers import register_provider
 from farm_notebook.providers.scripted import ScriptedProvider
 
 MODEL = "scripted:count-4"
@@ -169,7 +168,9 @@ def test_off_asks_again(cassette: Path) -> None:
     assert "Something else" not in cassette.read_text()
 
 
-def test_models_that_are_loaded_stay_so_while_calls_are_replayed(cassette: Path) -> None:
+def test_models_that_are_loaded_stay_so_while_calls_are_replayed(
+    cassette: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Closing(ScriptedProvider):
         name = "closing"
         closed = 0
@@ -177,7 +178,7 @@ def test_models_that_are_loaded_stay_so_while_calls_are_replayed(cassette: Path)
         async def aclose(self) -> None:
             Closing.closed += 1
 
-    register_provider(Closing)
+    monkeypatch.setitem(providers._registered, "closing", Closing)
     farm = recorder(cassette, timeouts={"connect_s": 9})  # providers of its own, since it closes them
     farm.chat("Hello", model="closing:echo")
     for mode in ("replay", "off", "record", "replay"):

@@ -28,7 +28,7 @@ def add_file(parser: LineParser) -> None:
 def is_decided(mode: Literal["auto", "record", "replay", "off"]) -> bool:
     """Whether the environment wants something else than a cell; then it holds, and the user is told.
 
-    Who runs a notebook with ``FARM_CASSETTE=replay`` relies on it that no model is asked, whatever its cells say.
+    Who runs a notebook with ``FARM_CASSETTE=replay`` relies on it that no model is asked.
     """
     told = os.environ.get(VARIABLE, "").strip()
     if told in ("", mode):
