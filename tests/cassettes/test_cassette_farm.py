@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from farm_notebook import providers
 from farm_notebook.errors import (
     CassetteError,
     FarmError,
