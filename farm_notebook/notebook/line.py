@@ -12,7 +12,7 @@ from typing import Literal, NoReturn, TypeAlias
 
 from farm_notebook.errors import InvalidRequestError
 
-__all__ = ["LineParser", "NameKind", "next_word", "split_words", "suggestion", "unquote"]
+__all__ = ["LineParser", "NameKind", "next_word", "one_of", "split_words", "suggestion", "unquote"]
 
 NameKind: TypeAlias = Literal[
     "model", "device", "thread", "path", "variable", "callable", "class", "image", "texts", "column"
@@ -22,6 +22,8 @@ anything, something to call, a class (or a JSON schema), a picture (or its file)
 ``column`` is one of the data frame that the same line names as ``texts``."""
 
 _WORD = re.compile(r"""\s*((?:[^\s"']|"(?:\\.|[^"\\])*"|'[^']*')+)(?=\s|$)""")
+_OF_ARGUMENT = re.compile(r"^argument ([^:]+): ")  # how argparse begins an error
+_AN_OBJECT = re.compile(r"""\s*\{\s*["']""")  # and no {name}
 _GLUED_NUMBER = re.compile(r"(-t)(-?[0-9.]\S*)")
 _QUOTED = re.compile(r""""((?:\\.|[^"\\])*)"|'([^']*)'""")
 _KINDS: Mapping[str, NameKind] = {"device": "device", "out": "variable", "thread": "thread"}
@@ -59,6 +61,22 @@ def suggestion(word: str, valid: Iterable[str]) -> str:
     return f"Did you mean {close[0]}?" if close else f"Valid: {', '.join(names)}."
 
 
+def one_of(words: Sequence[str], name: Callable[[str], str] = str) -> Callable[[str], str]:
+    """What reads an argument that is one of some words; a mistyped one is told the closest.
+
+    Args:
+        words: What is valid.
+        name: Makes one of them of what may be written as well.
+    """
+
+    def known(word: str) -> str:
+        if name(word) not in words:
+            raise argparse.ArgumentTypeError(f"{word!r} is not one of them. {suggestion(word, words)}")
+        return name(word)
+
+    return known
+
+
 class LineParser(argparse.ArgumentParser):
     """argparse for a magic: an error is one sentence of ours, and nothing is printed or ended.
 
@@ -75,8 +93,11 @@ class LineParser(argparse.ArgumentParser):
         self._words: dict[str, tuple[str, ...]] = {}
         self._kinds: dict[str, NameKind] = dict(_KINDS)
         self._foreign: dict[str, str] = {}
+        self.register("type", int, _whole_number)  # for errors in our words
+        self.register("type", float, _number)
 
     def error(self, message: str) -> NoReturn:
+        message = _OF_ARGUMENT.sub(lambda of: f"{of[1]}: " if of[1].startswith("-") else "", message)
         end = "" if message.endswith((".", "?")) else "."
         raise InvalidRequestError(
             f"{message[:1].upper()}{message[1:]}{end} `{self.help_at}` lists the options."
@@ -85,7 +106,7 @@ class LineParser(argparse.ArgumentParser):
     def add_word(
         self, name: str, words: Sequence[str], *, help: str, metavar: str = "", optional: bool = False
     ) -> None:
-        """Take one of some words; a mistyped one is told the closest.
+        """Take one of some words.
 
         Args:
             name: Of the attribute.
@@ -94,15 +115,9 @@ class LineParser(argparse.ArgumentParser):
             metavar: How it stands in the help; without it, as the words.
             optional: Whether it may be left out.
         """
-
-        def known(word: str) -> str:
-            if word not in words:
-                raise argparse.ArgumentTypeError(f"{word!r} is not one of them. {suggestion(word, words)}")
-            return word
-
         self._words[name] = tuple(words)
         shown = metavar or "|".join(words)
-        self.add_argument(name, nargs="?" if optional else None, type=known, metavar=shown, help=help)
+        self.add_argument(name, nargs="?" if optional else None, type=one_of(words), metavar=shown, help=help)
 
     def explain_foreign(self, options: Mapping[str, str]) -> None:
         """Have options that are another tool's answered by what there is in their place.
@@ -217,6 +232,8 @@ class LineParser(argparse.ArgumentParser):
             value, position = _joined_value(line, start) if is_joined else _value(line, start)
             if value is None:
                 raise InvalidRequestError(f"{name} needs a value, with its quotes closed: {line.strip()!r}.")
+            if _AN_OBJECT.match(line, start):
+                _check_object(name, line[start:].strip())
             arguments.append(f"{name}={value}")  # joined, so that one that begins with a dash is a value, too
         return arguments, line[position:].strip()
 
@@ -259,6 +276,32 @@ def _end_of_object(line: str, position: int) -> int:
     except (ValueError, RecursionError):
         return 0
     return end if not line[end : end + 1].strip() else 0
+
+
+def _check_object(name: str, rest: str) -> None:
+    """See that what begins like a JSON object is one: its first word would be taken for the whole.
+
+    Raises:
+        InvalidRequestError: Quoting it, with what is wrong.
+    """
+    try:
+        json.JSONDecoder().raw_decode(rest)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{name} {rest!r} is not valid JSON: {error}.") from None
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
 
 
 def _unescape(text: str) -> str:

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
 from farm_notebook.errors import InvalidRequestError
-from farm_notebook.notebook.jupyter_ai import ModelOrParameters, Parameters
+from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS, ModelOrParameters, Parameters, our_name
+from farm_notebook.notebook.line import one_of
 from farm_notebook.threads import DEFAULT_THREAD
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "add_thread_options",
     "add_tool_options",
     "check_out",
+    "finish_parser",
     "unfilled_names",
 ]
 
@@ -43,6 +45,14 @@ CONTEXT_KINDS: Mapping[str, NameKind] = {
     "image": "image",
     "tool": "callable",
     "schema": "class",
+}
+_OF_CHAT = ("-f", "--format", "--schema", "--as", "--tool", "--max-steps", "--confirm", "--no-confirm")
+_OF_CONVERSATIONS = ("--thread", "--no-history", "--reset")
+MAGICS_OF: Mapping[str, str] = {  # who has an option that not all cell magics have
+    **dict.fromkeys(_OF_CHAT, "%%farm_chat"),
+    **dict.fromkeys(_OF_CONVERSATIONS, "%%farm_chat and %%farm_code"),
+    "--replace": "%%farm_code",
+    "--one-by-one": "%%farm_compare",
 }
 AS_NAMES = ("object", "json", "df")
 MAX_STEPS = 8  # as farm.steps has it, which is not loaded for the options
@@ -90,7 +100,11 @@ def add_schema_options(group: ArgumentGroup) -> None:
         "--schema", metavar="NAME", help="a class, a type of some, a JSON schema: the cell's value is one"
     )
     group.add_argument(
-        "--as", dest="as_", choices=AS_NAMES, help="what --schema gives (df: a DataFrame; default: object)"
+        "--as",
+        dest="as_",
+        choices=AS_NAMES,
+        type=one_of(AS_NAMES),
+        help="what --schema gives (df: a DataFrame; default: object)",
     )
 
 
@@ -113,7 +127,7 @@ def add_tool_options(group: ArgumentGroup) -> None:
 
 def add_help_options(parser: LineParser) -> None:
     """What may be said of a question that a subcommand of ``%farm`` asks."""
-    parser.add_argument("-m", "--model", metavar="NAME", help="the model that is asked")
+    parser.add_argument("-m", "--model", type=our_name, metavar="NAME", help="the model that is asked")
     parser.add_argument("-t", "--temperature", type=float, metavar="T", help="0 is greedy; above 1 is wild")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="longest answer, in tokens")
     add_context_options(parser.add_argument_group("what of the notebook is told besides"))
@@ -134,6 +148,20 @@ def add_thread_options(group: ArgumentGroup) -> None:
         "--no-history", action="store_true", help="neither send the conversation nor add to it"
     )
     group.add_argument("--reset", action="store_true", help="forget the conversation first")
+
+
+def finish_parser(parser: LineParser, *, models_alone: float) -> None:
+    """What the lines of all cell magics have in common besides.
+
+    Args:
+        parser: With all of its options.
+        models_alone: How many models may be named without an option.
+    """
+    elsewhere = {name: f"It belongs to {magics}." for name, magics in MAGICS_OF.items()}
+    parser.explain_foreign({**elsewhere, **FOREIGN_OPTIONS})
+    parser.models_alone = models_alone
+    for name, kind in CONTEXT_KINDS.items():
+        parser.suggest_names(name, kind)
 
 
 def unfilled_names(fill: Callable[[str], str]) -> Callable[[str], str]:
@@ -166,7 +194,7 @@ def add_format_option(group: ArgumentGroup) -> None:
         "--format",
         default="markdown",
         choices=get_args(FormatName),
-        type=_format_name,
+        type=one_of(get_args(FormatName), _format_name),
         help="what the answer is shown as",
     )
 

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm_notebook.errors import InvalidRequestError
+from farm_notebook.notebook.cells import CELL_MAGICS
 from farm_notebook.notebook.cells.chat_options import ChatOptions, parse_cell_line, parse_line, parser
 from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS
+from farm_notebook.notebook.options import MAGICS_OF
 
 DEFAULTS = ChatOptions(
     model=None,
@@ -148,6 +150,8 @@ def test_an_object_behind_m_is_parameters(line: str, expected: dict[str, Any]) -
         ("""-m '{"temperature": }'""", "is not valid JSON: Expecting value"),
         ("--model-parameters [1]", "is no JSON object"),
         ("--model-parameters x", "is not valid JSON"),
+        ("-m {'temperature': 0.2}", "is not valid JSON: Expecting property name enclosed in double quotes"),
+        ("""-m {"temperature": 0.2,}""", "is not valid JSON: Expecting property name"),
     ],
 )
 def test_parameters_that_are_no_object_are_quoted(line: str, words: str) -> None:
@@ -342,6 +346,13 @@ def test_a_bad_value_is_quoted_with_its_option(line: str, option: str, value: st
     assert "`%farm_chat?` lists the options" in text
 
 
+def test_a_word_that_is_none_of_a_few_is_told_the_closest() -> None:
+    assert message("-f jsno").startswith("-f/--format: 'jsno' is not one of them. Did you mean json?")
+    assert message("--schema x --as dff").startswith("--as: 'dff' is not one of them. Did you mean df?")
+    assert message("-t warm").startswith("-t/--temperature: 'warm' is no number.")
+    assert message("--seed 1.5").startswith("--seed: '1.5' is no whole number.")
+
+
 def test_a_bad_format_lists_the_good_ones() -> None:
     text = message("-f yaml")
     assert all(name in text for name in ("markdown", "text", "code", "json", "html", "math"))
@@ -395,8 +406,19 @@ def test_one_line_leaves_nothing_for_the_next() -> None:
     assert parse("Hi") == (DEFAULTS, "Hi")
 
 
+def test_the_option_of_another_magic_is_told_whose_it_is() -> None:
+    assert "'--replace' is not an option. It belongs to %%farm_code." in message("--replace Hi")
+    parsers = {f"%%{name}": magic.parser() for name, magic in CELL_MAGICS.items()}
+    every = {name for each in parsers.values() for name in each.options()}
+    for name in every:
+        owners = [magic for magic, each in parsers.items() if name in each.options()]
+        is_everywhere = len(owners) == len(parsers)
+        assert " and ".join(owners) == MAGICS_OF.get(name, "") or is_everywhere, name
+
+
 def test_the_help_documents_every_option_and_format() -> None:
     text = parser().format_help()
+    assert text.startswith("usage: %%farm_chat [options]")
     assert not set(FOREIGN_OPTIONS) & set(text.split())
     for field in dataclasses.fields(ChatOptions):
         assert f"--{field.name.rstrip('_').replace('_', '-')}" in text

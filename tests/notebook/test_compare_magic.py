@@ -8,7 +8,7 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 from shells import Shell, loaded_shell, plain_shell, snapshot
 
-from farm_notebook.errors import InvalidRequestError, MissingExtraError
+from farm_notebook.errors import InvalidRequestError, MissingExtraError, NoTargetAnsweredError
 from farm_notebook.reports import Comparison
 
 pytestmark = pytest.mark.slow  # a shell each
@@ -88,6 +88,15 @@ def test_out_binds_a_frame_with_a_row_a_model(shell: Shell) -> None:
     frame = shell.ip.user_ns["table"]
     assert list(frame["model"]) == ["scripted:count-2", "scripted:echo", "scripted:error-auth"]
     assert list(frame["text"].fillna("")) == ["word0 word1", "Hi", ""]
+
+
+def test_where_all_models_fail_the_cell_does_after_it_has_shown_why(shell: Shell) -> None:
+    error, out = shell.error("%farm_compare -m scripted:error-auth -m scripted:error-rate --out table Hi")
+    assert isinstance(error, NoTargetAnsweredError)
+    assert [type(each).__name__ for each in error.exceptions] == ["AuthenticationError", "RateLimitedError"]
+    assert "AuthenticationError: scripted:error-auth failed on cue." in out
+    assert out.strip().splitlines()[-1].endswith("None of the models answered; below each name stands why.")
+    assert list(shell.ip.user_ns["table"]["outcome"]) == ["failed", "failed"]
 
 
 def test_that_out_needs_pandas_is_said_before_anybody_is_asked(

@@ -102,6 +102,8 @@ def completed(known: KnownModels, cell: str) -> list[str]:
         ("%farm_chat -m fast --dr", ["--dry-run"]),
         ("%%farm_chat fa|\nHi", ["fast"]),
         ("%%farm_chat -f code fa|\nHi", ["fast"]),
+        ("%%farm_code fa|\nHi", ["fast"]),
+        ("%%farm_code fast fa|\nHi", []),
         ("%%farm_chat fast -f m|\nHi", ["markdown", "math"]),
         ("%%farm_chat fast --dr|\nHi", ["--dry-run"]),
         ("%%farm_chat fast fa|\nHi", []),

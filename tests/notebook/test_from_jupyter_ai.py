@@ -122,6 +122,10 @@ def test_a_provider_that_is_called_otherwise_is_found(shell: Shell) -> None:
     assert our_name("ollama:llama3.2:1b") == "ollama:llama3.2:1b"
     shell.run("%farm alias gpt openai-chat:gpt-4o")
     assert default_farm().config.aliases["gpt"].model == "openai:gpt-4o"
+    shell.run("gpt = 1")
+    for line in ("%farm explain gpt", "%farm_code", "%farm_chat"):
+        _, out = shell.run(f"{line} -m openai-chat:gpt-4o --dry-run Hi")
+        assert "Would go to openai:gpt-4o" in out
 
 
 def test_a_model_of_a_provider_that_is_none_is_told_so(shell: Shell) -> None:

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING
 
 from farm_notebook.notebook.answer import Answer
 from farm_notebook.notebook.cells.chat_options import ChatOptions, parse_cell_line, parse_line
+from farm_notebook.notebook.cells.question import is_only_reset, read_prompt, request_for, show_request
 from farm_notebook.notebook.context.read import read_context
 from farm_notebook.notebook.display import display_for
 from farm_notebook.notebook.formats import FORMATS, fenced_code
-from farm_notebook.notebook.interpolation import Filled, interpolate
-from farm_notebook.notebook.pictures import read_pictures
 from farm_notebook.notebook.plan import Plan
-from farm_notebook.types import ChatMessage, ChatRequest
+from farm_notebook.types import ChatMessage
 
 if TYPE_CHECKING:
-    from farm_notebook.farm import AsyncFarm
     from farm_notebook.notebook.session import Session
 
 __all__ = ["ChatTurn", "prepare"]
@@ -29,22 +27,23 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
     else:
         options = parse_cell_line(line, session.fill, defaults, is_model=session.is_model)
         prompt = cell.strip("\n")
-    if options.reset:
-        session.threads.reset(options.thread)
-        if not prompt.strip():
-            print(f"The conversation {options.thread!r} is empty now.")
-            return None
-    filled = Filled(prompt, (), ()) if options.no_interpolate else interpolate(prompt, session.namespace())
-    said = ChatMessage("user", filled.text, read_pictures(options.image, session.namespace()))
+    if is_only_reset(session, options, prompt):
+        return None
+    filled, said = read_prompt(session, options, prompt)
     context = read_context(session, options.wanted, model=options.model, tokens=options.context_tokens)
     farm = session.farm.core
     plan = Plan(session, options)
-    request = plan.first(_request(farm, session, options, plan, context.before_message(said)))
+    request = plan.first(
+        request_for(
+            session,
+            options,
+            context.before_message(said),
+            instruction=FORMATS[options.format].instruction if plan.shape is None else None,
+            tools=plan.functions,
+        )
+    )
     if options.dry_run:
-        from farm_notebook.notebook.dry_run import describe_request
-
-        decision = session.farm.route(options.model)
-        print(describe_request(request, filled, decision, options, note=context.note))
+        show_request(session, options, request, filled, context.note)
         return None
     display = display_for(
         session.shell,
@@ -62,27 +61,6 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
         events=plan.events(farm, request),
     )
     return ChatTurn(session, options, said, answer, plan)
-
-
-def _request(
-    farm: AsyncFarm, session: Session, options: ChatOptions, plan: Plan, prompt: ChatMessage
-) -> ChatRequest:
-    form = FORMATS[options.format].instruction if plan.shape is None else None
-    system = [text for text in (options.system, form) if text]
-    history = () if options.no_history else session.history(options.thread)
-    return farm.request(
-        (*history, prompt),
-        **options.model_parameters,
-        model=options.model,
-        system="\n\n".join(system) or None,
-        temperature=options.temperature,
-        max_tokens=options.max_tokens,
-        seed=options.seed,
-        stop=options.stop,
-        cache=options.cache,
-        sample=options.sample,
-        tools=plan.functions or None,
-    )
 
 
 class ChatTurn:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from farm_notebook.notebook.asked import AskedTurn
 from farm_notebook.notebook.cells.code_options import CodeOptions, parse_cell_line, parse_line
+from farm_notebook.notebook.cells.question import is_only_reset, read_prompt, request_for, show_request
 from farm_notebook.notebook.code_cell import CodeCell, cell_of
 from farm_notebook.notebook.context.mentioned import imports_of, names_in_prose
 from farm_notebook.notebook.context.piece import Piece
@@ -19,15 +20,13 @@ from farm_notebook.notebook.context.read import read_context
 from farm_notebook.notebook.context.shell import hidden_names, source_as_python
 from farm_notebook.notebook.context.variables import read_variables
 from farm_notebook.notebook.formats import CodeFormat, code_bundle
-from farm_notebook.notebook.interpolation import Filled, interpolate
-from farm_notebook.notebook.pictures import read_pictures
-from farm_notebook.types import ChatMessage, ChatRequest
 
 if TYPE_CHECKING:
     from farm_notebook.notebook.context.budget import Context
     from farm_notebook.notebook.formats import Bundle
     from farm_notebook.notebook.session import Session
     from farm_notebook.reply import Reply
+    from farm_notebook.types import ChatMessage, ChatRequest
 
 __all__ = ["CellFormat", "prepare"]
 
@@ -66,13 +65,9 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
     else:
         options = parse_cell_line(line, session.fill, defaults, is_model=session.is_model)
         prompt = cell.strip("\n")
-    if options.reset:
-        session.threads.reset(options.thread)
-        if not prompt.strip():
-            print(f"The conversation {options.thread!r} is empty now.")
-            return None
-    filled = Filled(prompt, (), ()) if options.no_interpolate else interpolate(prompt, session.namespace())
-    said = ChatMessage("user", filled.text, read_pictures(options.image, session.namespace()))
+    if is_only_reset(session, options, prompt):
+        return None
+    filled, said = read_prompt(session, options, prompt)
     context = read_context(
         session,
         options.wanted,
@@ -81,12 +76,9 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
         first=_mentioned(session, prompt, besides=filled.filled),
     )
     task = replace(said, content=TASK.format(said.content)) if said.content.strip() else said
-    request = _request(session, options, context.before_message(task))
+    request = request_for(session, options, context.before_message(task), instruction=INSTRUCTION)
     if options.dry_run:
-        from farm_notebook.notebook.dry_run import describe_request
-
-        decision = session.farm.route(options.model)
-        print(describe_request(request, filled, decision, options, note=context.note))
+        show_request(session, options, request, filled, context.note)
         return None
     return _turn(session, options, request, said=said, context=context, owns_cell=owns_cell)
 
@@ -118,22 +110,6 @@ def _turn(
         owns_cell=owns_cell,
         then=put,
         remark=lambda reply: form.cell(reply).remark,
-    )
-
-
-def _request(session: Session, options: CodeOptions, prompt: ChatMessage) -> ChatRequest:
-    history = () if options.no_history else session.history(options.thread)
-    return session.farm.core.request(
-        (*history, prompt),
-        **options.model_parameters,
-        model=options.model,
-        system="\n\n".join(filter(None, (options.system, INSTRUCTION))),
-        temperature=options.temperature,
-        max_tokens=options.max_tokens,
-        seed=options.seed,
-        stop=options.stop,
-        cache=options.cache,
-        sample=options.sample,
     )
 
 

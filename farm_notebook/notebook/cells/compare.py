@@ -5,20 +5,19 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from farm_notebook import loop
-from farm_notebook.errors import FarmError, InvalidRequestError, MissingExtraError
+from farm_notebook.errors import FarmError, InvalidRequestError, MissingExtraError, NoTargetAnsweredError
 from farm_notebook.farm.compare import ComparisonRun
 from farm_notebook.notebook.cells.compare_options import CompareOptions, parse_cell_line, parse_line
+from farm_notebook.notebook.cells.question import read_prompt
 from farm_notebook.notebook.compare_display import CompareDisplay, compare_display_for
 from farm_notebook.notebook.context.gather import budget_of
 from farm_notebook.notebook.context.read import read_context
-from farm_notebook.notebook.interpolation import Filled, interpolate
-from farm_notebook.notebook.pictures import read_pictures
-from farm_notebook.types import ChatMessage
 
 if TYPE_CHECKING:
+    from farm_notebook.notebook.interpolation import Filled
     from farm_notebook.notebook.session import Session
     from farm_notebook.reports import Comparison
 
@@ -39,8 +38,7 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
         raise InvalidRequestError(_too_few(session, options))
     if options.out and find_spec("pandas") is None:  # said before anything is paid for
         raise MissingExtraError("--out binds a DataFrame, which needs pandas: pip install pandas")
-    filled = Filled(prompt, (), ()) if options.no_interpolate else interpolate(prompt, session.namespace())
-    said = ChatMessage("user", filled.text, read_pictures(options.image, session.namespace()))
+    filled, said = read_prompt(session, options, prompt)
     context = read_context(session, options.wanted, tokens=_context_tokens(session, options))
     farm = session.farm.core
     run = ComparisonRun(
@@ -48,7 +46,7 @@ def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -
         [context.before_message(said)],
         options.models,
         one_by_one=options.one_by_one,
-        options=_request_options(options),
+        options=options.of_request,
     )
     if options.dry_run:
         print(_describe(session, run, filled, options, context.note))
@@ -68,11 +66,6 @@ def _context_tokens(session: Session, options: CompareOptions) -> int | None:
         with suppress(FarmError):  # who cannot be asked is told of in its own column
             windows.append(loop.run_blocking(session.farm.core.context_tokens(name)))
     return budget_of(min((window for window in windows if window is not None), default=None))
-
-
-def _request_options(options: CompareOptions) -> dict[str, Any]:
-    names = ("system", "temperature", "max_tokens", "seed", "stop", "cache", "sample")
-    return {**options.model_parameters, **{name: getattr(options, name) for name in names}}
 
 
 def _too_few(session: Session, options: CompareOptions) -> str:
@@ -133,11 +126,20 @@ class CompareTurn:
         return self._comparison
 
     async def run(self) -> None:
-        """Ask, and paint the answers."""
+        """Ask, and paint the answers.
+
+        Raises:
+            NoTargetAnsweredError: All of them failed, which a notebook that runs unattended is to end with.
+        """
         try:
             await self._run.run(self._display.show)
         finally:
             self._display.finish(self.value)
+        if not any(each.error is None for each in self.value):
+            raise NoTargetAnsweredError(
+                "None of the models answered; below each name stands why.",
+                [each.error for each in self.value if each.error is not None],
+            )
 
     def keep(self) -> None:
         """Keep what arrived of the answers."""

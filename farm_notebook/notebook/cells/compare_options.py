@@ -7,92 +7,43 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 from farm_notebook.errors import InvalidRequestError
-from farm_notebook.notebook.jupyter_ai import FOREIGN_OPTIONS, Parameters, our_name
+from farm_notebook.notebook.cells.shared_options import NOTHING, CellOptions, read_line, settled
+from farm_notebook.notebook.jupyter_ai import Parameters, our_name
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.options import (
-    CONTEXT_KINDS,
     add_cell_options,
     add_context_options,
     add_image_option,
     add_request_options,
-    check_out,
+    finish_parser,
     unfilled_names,
 )
 
-if TYPE_CHECKING:
-    from farm_notebook.notebook.context.gather import Wanted
-    from farm_notebook.types import CacheUse
-
 __all__ = ["CompareOptions", "parse_cell_line", "parse_line", "parser"]
 
-_NOTHING: Mapping[str, object] = MappingProxyType({})
-_REPEATABLE = ("stop", "context", "cell", "file", "image")
 
-
-@dataclass(frozen=True, slots=True)
-class CompareOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOptions(CellOptions):
     """What the line says about the models, the request and the cell."""
 
     models: tuple[str, ...]
     one_by_one: bool
-    model_parameters: Mapping[str, Any]
-    temperature: float | None
-    max_tokens: int | None
-    system: str | None
-    seed: int | None
-    stop: tuple[str, ...]
-    no_cache: bool
-    refresh: bool
-    sample: int | None
-    out: str | None
-    context: tuple[str, ...]
-    cell: tuple[str, ...]
-    notebook: bool
-    file: tuple[str, ...]
-    context_tokens: int | None
-    image: tuple[str, ...]
-    dry_run: bool
-    no_stream: bool
-    no_interpolate: bool
-
-    @property
-    def cache(self) -> CacheUse:
-        """How a kept answer may be used."""
-        return "off" if self.no_cache else "refresh" if self.refresh else "use"
-
-    @property
-    def wanted(self) -> Wanted:
-        """What of the notebook is to be told."""
-        from farm_notebook.notebook.context.gather import Wanted  # completion reads options, and needs none
-
-        return Wanted(self.context, self.cell, self.notebook, self.file)
 
 
 def parse_line(
-    line: str, fill: Callable[[str], str], defaults: Mapping[str, object] = _NOTHING
+    line: str, fill: Callable[[str], str], defaults: Mapping[str, object] = NOTHING
 ) -> tuple[CompareOptions, str]:
-    """Split the line of ``%farm_compare`` into its options and the prompt that follows them.
-
-    Args:
-        line: What stands behind the magic's name.
-        fill: Replaces ``{names}`` in an option's value; not asked with ``--no-interpolate``.
-        defaults: What holds where the line says nothing.
-
-    Raises:
-        InvalidRequestError: Quoting the bad option and listing the valid ones.
-    """
-    values, prompt = parser().parse_line(line, unfilled_names(fill), defaults)
+    """The options of ``%farm_compare``, and the prompt that follows them; see ``read_line``."""
+    values, prompt = read_line(parser(), line, fill, defaults)
     return _options(values, values.model or ()), prompt
 
 
 def parse_cell_line(
     line: str,
     fill: Callable[[str], str],
-    defaults: Mapping[str, object] = _NOTHING,
+    defaults: Mapping[str, object] = NOTHING,
     *,
     is_model: Callable[[str], bool],
 ) -> CompareOptions:
@@ -120,12 +71,8 @@ def parse_cell_line(
 def _options(values: argparse.Namespace, named: Sequence[str]) -> CompareOptions:
     if objects := [words for words in named if words.startswith("{")]:
         raise InvalidRequestError(f"{objects[0]!r} is no model. Parameters stand behind --model-parameters.")
-    given: dict[str, object] = {name: tuple(getattr(values, name) or ()) for name in _REPEATABLE}
-    given |= {"models": tuple(our_name(name) for name in _names(named))}
-    others = {name: value for name, value in vars(values).items() if name != "model"}
-    options = CompareOptions(**{**others, **given})
-    check_out(options.out)
-    return options
+    models = tuple(our_name(name) for name in _names(named))
+    return CompareOptions(models=models, **settled(values, without=("model",)))
 
 
 def _names(named: Iterable[str]) -> list[str]:
@@ -136,7 +83,7 @@ def _names(named: Iterable[str]) -> list[str]:
 @cache
 def parser() -> LineParser:
     """What parses the options."""
-    made = LineParser("%%farm_compare", usage="%%farm_compare [options]", help_at="%farm_compare?")
+    made = LineParser("%%farm_compare", usage="%%%%farm_compare [options]", help_at="%farm_compare?")
     models = made.add_argument_group("the models")
     models.add_argument(
         "-m", "--model", action="append", metavar="NAME", help="a model; repeatable, and A,B names two"
@@ -149,7 +96,7 @@ def parser() -> LineParser:
     request.add_argument(
         "--model-parameters",
         action=Parameters,
-        default=_NOTHING,
+        default=NOTHING,
         metavar="JSON",
         help='what no option says, e.g. {"top_p": 0.9}',
     )
@@ -159,8 +106,5 @@ def parser() -> LineParser:
     cell = made.add_argument_group("the cell")
     cell.add_argument("-o", "--out", metavar="NAME", help="bind a DataFrame with a row a model to this name")
     add_cell_options(cell)
-    made.explain_foreign(FOREIGN_OPTIONS)
-    made.models_alone = math.inf
-    for name, kind in CONTEXT_KINDS.items():
-        made.suggest_names(name, kind)
+    finish_parser(made, models_alone=math.inf)
     return made
