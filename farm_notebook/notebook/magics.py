@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    line_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+)
 
 from farm_notebook.errors import FarmError, InterruptedReply
 from farm_notebook.notebook.cells import CELL_MAGICS, CellMagic, Turn
@@ -18,6 +25,8 @@ from farm_notebook.notebook.session import Session
 from farm_notebook.notebook.shown import ShownValue
 
 __all__ = ["FarmMagics"]
+
+_Names: TypeAlias = Mapping[str, object]
 
 
 @magics_class
@@ -29,9 +38,10 @@ class FarmMagics(CellDefaults, Magics):
         self.session = Session(shell, defaults=self)
         self.shown = ShownValue(shell)
 
+    @needs_local_scope
     @no_var_expand
     @line_cell_magic
-    def farm_chat(self, line: str, cell: str | None = None) -> object:
+    def farm_chat(self, line: str, cell: str | None = None, local_ns: _Names | None = None) -> object:
         """Ask a model, and stream its answer into the cell.
 
         ::
@@ -47,11 +57,12 @@ class FarmMagics(CellDefaults, Magics):
         as they are, and so does ``{{name}}``. The cell's value is the ``Reply``, or with ``--schema`` an
         object of it; an interrupted answer is kept, and bound to ``--out``.
         """
-        return self._ask("farm_chat", line, cell)
+        return self._ask("farm_chat", line, cell, local_ns)
 
+    @needs_local_scope
     @no_var_expand
     @line_cell_magic
-    def farm_code(self, line: str, cell: str | None = None) -> object:
+    def farm_code(self, line: str, cell: str | None = None, local_ns: _Names | None = None) -> object:
         """Have a model write code, and put it into the next cell; it is never run.
 
         ::
@@ -65,11 +76,12 @@ class FarmMagics(CellDefaults, Magics):
         columns, a few rows, signatures. Below the answer stands what it was told, and what is wrong with the
         code where it is no valid Python.
         """
-        return self._ask("farm_code", line, cell)
+        return self._ask("farm_code", line, cell, local_ns)
 
+    @needs_local_scope
     @no_var_expand
     @line_cell_magic
-    def farm_compare(self, line: str, cell: str | None = None) -> object:
+    def farm_compare(self, line: str, cell: str | None = None, local_ns: _Names | None = None) -> object:
         """Ask several models the same, and stream their answers side by side into the cell.
 
         ::
@@ -84,7 +96,7 @@ class FarmMagics(CellDefaults, Magics):
         ``%%farm_chat``, and no conversation is sent or remembered. The cell's value is the ``Comparison``;
         ``--out`` binds a DataFrame of it, also where you interrupt.
         """
-        return self._ask("farm_compare", line, cell)
+        return self._ask("farm_compare", line, cell, local_ns)
 
     async def ask_async(self, name: str, line: str, cell: str | None = None) -> object:
         """One of these magics in a cell that is awaited: panels stay alive while it streams.
@@ -103,9 +115,10 @@ class FarmMagics(CellDefaults, Magics):
             await caller.run(turn.run())
         return turn.value
 
+    @needs_local_scope
     @no_var_expand
     @line_magic
-    def farm(self, line: str) -> object:
+    def farm(self, line: str, local_ns: _Names | None = None) -> object:
         """Models, settings, kept answers and the history, by subcommands.
 
         ::
@@ -113,12 +126,13 @@ class FarmMagics(CellDefaults, Magics):
             %farm models
             usage = %farm usage --by day
         """
-        with _one_line_errors((FarmError, OSError, KeyboardInterrupt)):
+        with _one_line_errors((FarmError, OSError, KeyboardInterrupt)), self.session.scope(local_ns):
             value = run_line(self.session, line)
         return self._run(value) if isinstance(value, Turn) else value
 
-    def _ask(self, name: str, line: str, cell: str | None) -> object:
-        turn = self._prepare(name, line, cell, owns_cell=False)
+    def _ask(self, name: str, line: str, cell: str | None, local_ns: _Names | None) -> object:
+        with self.session.scope(local_ns):
+            turn = self._prepare(name, line, cell, owns_cell=False)
         return None if turn is None else self._run(turn)
 
     def _run(self, turn: Turn) -> object:

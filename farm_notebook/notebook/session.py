@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from farm_notebook.notebook.defaults import CellDefaults
@@ -47,6 +48,20 @@ class Session:
         self.news = news or News()
         self.printed = PrintedTexts(shell)
         self.threads = default_threads()
+        self._local: Mapping[str, object] = {}
+
+    @contextmanager
+    def scope(self, local: Mapping[str, object] | None) -> Iterator[None]:
+        """Have the variables of the function that a magic stands in known meanwhile.
+
+        Args:
+            local: By name; those of the notebook where it stands in none.
+        """
+        self._local = local or {}
+        try:
+            yield
+        finally:
+            self._local = {}
 
     @property
     def is_notebook(self) -> bool:
@@ -70,7 +85,7 @@ class Session:
         told = getattr(history, "exceptions", {})  # IPython 9.1 and newer
         if (error := getattr(sys, "last_value", None)) is not None or told:
             special["Err"] = Errors(describe_error(error), told)
-        return ChainMap(special, self.shell.user_ns)
+        return ChainMap(special, self._local, self.shell.user_ns)  # type: ignore[arg-type]  # none is written to
 
     def fill(self, text: str) -> str:
         """A text with its ``{names}`` filled from the notebook."""

@@ -339,6 +339,16 @@ def test_fields_are_filled_from_the_notebook(shell: Shell) -> None:
     assert shell.reply("%farm_chat {_} {Out[4]}").text == "42 42"
 
 
+def test_in_a_function_fields_are_its_own_variables(shell: Shell) -> None:
+    shell.run("city = 'Oslo'")
+    shell.run("def ask(city):\n    reply = %farm_chat Where is {city}, {len}?\n    return reply")
+    assert shell.reply("ask('Rome')").text == "Where is Rome, {len}?"
+    shell.run("def find(rows):\n    found = %farm similar cats --in rows -k 1\n    return found")
+    result, _ = shell.run("find(['dogs', 'cats'])")
+    assert result.result[0].text == "cats"
+    assert shell.reply("%farm_chat Where is {city}, {rows}?").text == "Where is Oslo, {rows}?"
+
+
 def test_a_field_is_filled_once_and_ipython_expands_nothing(shell: Shell) -> None:
     shell.run("x = '{y} $y'; y = 'wrong'")
     assert shell.reply("%farm_chat {x} $y").text == "{y} $y $y"
