@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_notebook.farm.step_events import Rejected, StepEvent, ToolFinished, ToolStarted
 from farm_notebook.notebook.calls import Calls, written_call, written_result
-from farm_notebook.notebook.formats import Bundle, Format, with_remark
+from farm_notebook.notebook.formats import Bundle, Format, has_footer, remark_bundle, with_remark
 from farm_notebook.notebook.progress import Progress
 from farm_notebook.reply import Reply
 from farm_notebook.sanitize import as_inline_text, printable
@@ -117,8 +117,11 @@ class CellDisplay(Display):
             self._is_painted, self._finished_parts = False, 0
         elif self._finished_parts:
             shown = replace(reply, text=self._tail)
-        data = with_remark(self._format.final(shown), _remark(reply, news))
-        self._publish(data, {"farm": reply.provenance()})
+        data, remark = self._format.final(shown), _remark(reply, news)
+        self._publish(with_remark(data, remark), {"farm": reply.provenance()})
+        if remark and not has_footer(data):
+            self._next_part()
+            self._publish(remark_bundle(remark))
 
     def discard(self) -> None:
         self._stop_timer()

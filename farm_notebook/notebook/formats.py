@@ -15,11 +15,23 @@ from farm_notebook.notebook.segments import split_lines, split_markdown
 from farm_notebook.reply import Reply
 from farm_notebook.sanitize import as_inline_text, safe_html, safe_markdown
 
-__all__ = ["FORMATS", "Bundle", "CodeFormat", "Format", "code_bundle", "fence", "fenced_code", "with_remark"]
+__all__ = [
+    "FORMATS",
+    "Bundle",
+    "CodeFormat",
+    "Format",
+    "code_bundle",
+    "fence",
+    "fenced_code",
+    "has_footer",
+    "remark_bundle",
+    "with_remark",
+]
 
 Bundle: TypeAlias = dict[str, Any]
 
 LONGEST_PLAIN = 2_000  # characters
+_WITHOUT_FOOTER = frozenset({"application/json", "text/latex"})
 
 _MATH_DELIMITERS = re.compile(r"^\s*(?:\$\$|\\\[|\\\(|\$)(.*?)(?:\$\$|\\\]|\\\)|\$)\s*$", re.S)
 
@@ -156,7 +168,7 @@ def with_remark(data: Bundle, remark: str) -> Bundle:
         data: The bundle of a finished answer.
         remark: Plain text, not trusted; empty adds nothing.
     """
-    if not remark or "application/json" in data:
+    if not remark or not has_footer(data):
         return data
     line = " ".join(remark.split())
     below = {
@@ -165,6 +177,17 @@ def with_remark(data: Bundle, remark: str) -> Bundle:
         "text/plain": f"\n{line}",
     }
     return {kind: value + below.get(kind, "") for kind, value in data.items()}
+
+
+def has_footer(data: Bundle) -> bool:
+    """Whether an answer has a line below it; JSON and a formula stand by themselves."""
+    return _WITHOUT_FOOTER.isdisjoint(data)
+
+
+def remark_bundle(remark: str) -> Bundle:
+    """The small line by itself, for an answer that has no footer; plain text, not trusted."""
+    line = " ".join(remark.split())
+    return {"text/markdown": f"<small>{as_inline_text(line)}</small>", "text/plain": line}
 
 
 def _shortened(text: str) -> str:

@@ -413,17 +413,20 @@ async def test_a_servers_whole_page_of_an_error_is_cut() -> None:
 
 
 @pytest.mark.parametrize("name", ["markdown", "text", "code", "json", "html", "math"])
-async def test_why_a_model_was_asked_stays_below_the_footer_where_there_is_one(name: FormatName) -> None:
+async def test_why_a_model_was_asked_stays_below_the_footer_or_by_itself(name: FormatName) -> None:
     answer = replace(reply("1"), routed="no other <b>model</b>\n\nis here")
     cell = Cell()
     display = cell.display(name)
     display.add(Routed(REF, answer.routed))
     await turn()
     display.finish(answer)
-    (output,) = cell.outputs
-    shown = "".join(str(text) for text in output["data"].values())
-    assert ("is here" in shown) == (name != "json")
-    assert "<b>" not in "".join(output["data"].get(kind, "") for kind in ("text/markdown", "text/html"))
+    output, *below = cell.outputs
+    assert len(below) == (name in ("json", "math"))
+    *_, last = cell.outputs
+    seen = next(text for kind, text in last["data"].items() if kind != "text/plain" or name == "text")
+    assert "is here" in seen
+    for each in cell.outputs:
+        assert "<b>" not in "".join(each["data"].get(kind, "") for kind in ("text/markdown", "text/html"))
     assert output["metadata"]["farm"]["routed"] == answer.routed
 
 
