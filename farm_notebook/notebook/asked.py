@@ -32,7 +32,7 @@ class AskedTurn:
         live: Whether to paint while it streams.
         owns_cell: Whether the cell has no other output, so that it may be cleared.
         then: What is done with an answer that is whole.
-        remark: What is said below the answer, whole or not.
+        remark: What is said below such an answer.
     """
 
     def __init__(
@@ -57,7 +57,9 @@ class AskedTurn:
             request,
             display,
             session.news,
-            remark=lambda reply: " · ".join(filter(None, (remark(reply), context.note))),
+            remark=lambda reply: " · ".join(
+                filter(None, ("" if reply.is_partial else remark(reply), context.note))
+            ),
         )
         self._session = session
         self._said = said

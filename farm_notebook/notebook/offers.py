@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from farm_notebook.notebook.line import NameKind
 
-__all__ = ["attribute_names", "column_names", "is_frame", "names_of_files", "names_of_values"]
+__all__ = ["attribute_names", "column_names", "is_frame", "names_of_files", "names_of_values", "own_names"]
 
 _Test: TypeAlias = Callable[[object], bool]
 
@@ -24,7 +24,7 @@ _IMAGES = frozenset(
 )
 _COLUMNS = frozenset({("pandas", "Series"), ("polars", "Series"), ("numpy", "ndarray"), ("pandas", "Index")})
 _FRAMES = frozenset({("pandas", "DataFrame"), ("polars", "DataFrame")})
-_KEPT_BY_IPYTHON = frozenset({"In", "Out", "get_ipython", "exit", "quit", "open"})
+_NOT_THE_USERS = frozenset({"In", "Out", "Err", "get_ipython", "exit", "quit", "open"})
 
 
 def names_of_values(kind: NameKind, namespace: Mapping[str, object], start: str = "") -> list[str]:
@@ -37,6 +37,11 @@ def names_of_values(kind: NameKind, namespace: Mapping[str, object], start: str 
     """
     fits = _TESTS.get(kind)
     return sorted(name for name in namespace if _is_offered(name, start) and fits and fits(namespace[name]))
+
+
+def own_names(namespace: Mapping[str, object]) -> list[str]:
+    """All that the user has given a name, modules too, sorted: what a mistyped name may have meant."""
+    return sorted(name for name in namespace if name.isidentifier() and _is_offered(name, ""))
 
 
 def column_names(value: object) -> list[str]:
@@ -85,7 +90,7 @@ def _entries(
 
 def _is_offered(name: str, start: str) -> bool:
     is_private = name.startswith("_") and not start.startswith("_")
-    return name.startswith(start) and not is_private and name not in _KEPT_BY_IPYTHON
+    return name.startswith(start) and not is_private and name not in _NOT_THE_USERS
 
 
 def _classes(value: object) -> Iterator[tuple[str, str]]:

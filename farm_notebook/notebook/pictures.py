@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from farm_notebook.errors import InvalidRequestError, MissingExtraError
 from farm_notebook.images import as_image
 from farm_notebook.notebook.interpolation import look_up
+from farm_notebook.notebook.offers import own_names
 
 if TYPE_CHECKING:
     from farm_notebook.types import Image
@@ -106,8 +107,7 @@ def _of_array(array: Any, numpy: Any) -> bytes:
 
 
 def _unknown(source: str, namespace: Mapping[str, object]) -> str:
-    names = [name for name in namespace if name.isidentifier() and not name.startswith("_")]
-    close = difflib.get_close_matches(source, names, n=1)
+    close = difflib.get_close_matches(source, own_names(namespace), n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return (
         f"--image {source!r} is neither a variable of this notebook nor a file in {os.getcwd()!r}.{hint} "

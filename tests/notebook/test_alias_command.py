@@ -67,6 +67,25 @@ def test_an_alias_is_saved_for_every_session(shell: Shell, tmp_path: Path) -> No
     assert "2x" not in (tmp_path / "farm.toml").read_text(), "what is not valid is not written"
 
 
+def test_an_alias_of_this_session_is_saved_as_it_stands(shell: Shell, tmp_path: Path) -> None:
+    shell.run("%farm alias fast scripted:count-2 -t 0.5")
+    shell.run("%farm alias fast --save")
+    assert Farm().config.aliases["fast"].parameters.temperature == 0.5
+    error, _ = shell.error("%farm alias nothing --save")
+    assert "'nothing' is no alias" in str(error)
+    several = 'deployments = [{ model = "scripted:echo" }, { model = "scripted:count-2" }]'
+    (tmp_path / "farm.toml").write_text(f"[aliases.two]\n{several}\n")
+    shell.run("%farm config reload")
+    error, _ = shell.error("%farm alias two --save")
+    assert "'two' stands for several models, and is set by " in str(error)
+
+
+@pytest.mark.parametrize("option", ["--remove", "--save"])
+def test_what_is_saved_or_removed_is_named(shell: Shell, option: str) -> None:
+    error, _ = shell.error(f"%farm alias {option}")
+    assert f"{option} needs a name: `%farm alias NAME {option}`." in str(error)
+
+
 def test_aliases_are_listed_with_who_set_them(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "farm.toml").write_text(
         '[aliases]\nold = { model = "scripted:echo", parameters = {seed = 3}}\n'

@@ -142,6 +142,7 @@ def test_pictures_go_with_the_question_and_stay_with_the_conversation(
 
 ERRORS: list[tuple[str, type[Exception], str]] = [
     ("%farm_chat -c dff Hi", InvalidRequestError, "Did you mean df?"),
+    ("%farm_chat -c oopen Hi", InvalidRequestError, "'oopen' is no variable of this notebook. Valid: "),
     ("%farm_chat --cell 99 Hi", InvalidRequestError, "'99' names no cell that was run"),
     ("%farm_chat --file gone.md Hi", InvalidRequestError, "'gone.md' cannot be read"),
     ("%farm_chat --image gone.png Hi", InvalidRequestError, "neither a variable of this notebook nor a file"),
@@ -238,8 +239,9 @@ def test_options_and_out_work_as_for_a_chat(shell: Shell) -> None:
 
 
 def test_a_broken_answer_puts_nothing_before_the_user(shell: Shell, inputs: list[tuple[str, bool]]) -> None:
-    shell.error("%farm_code -m scripted:fail-3 x")
+    _, out = shell.error("%farm_code -m scripted:fail-3 x")
     assert inputs == []
+    assert "not valid Python" not in out
 
 
 def test_a_model_may_stand_by_itself_behind_the_magic(shell: Shell) -> None:
@@ -319,6 +321,11 @@ def test_a_syntax_error_is_fixed_in_the_cell_that_has_it(shell: Shell, cell: str
     shell.run("%farm fix")
     assert f'<cell name="In[{failed.execution_count}]">\n{cell.strip(chr(10))}\n</cell>' in prompt()
     assert re.search(r"In\[\d+\] raised (Syntax|Indentation|Tab)Error: ", prompt())
+    shell.error("%farm nonsense")
+    shell.run("%farm fix")
+    raised = re.search(r"In\[\d+\] raised .*", prompt())
+    assert raised is not None
+    assert ", line " not in raised[0], "the traceback says where it is"
 
 
 def test_an_unknown_magic_can_be_fixed(shell: Shell) -> None:
@@ -400,7 +407,7 @@ def test_explain_takes_the_previous_cell_with_its_output_and_variables(shell: Sh
 def test_explain_takes_a_cell_by_its_number_and_what_is_to_be_heeded(shell: Shell, target: str) -> None:
     done, _ = shell.run("x = 41 + 1")
     shell.run(f"%farm explain {target.format(done.execution_count)} for a child")
-    assert prompt().endswith(f"Explain In[{done.execution_count}]. for a child")
+    assert prompt().endswith(f"Explain In[{done.execution_count}] for a child")
     assert "x = 41 + 1" in prompt()
 
 
@@ -417,7 +424,9 @@ def test_explain_takes_a_function_or_a_variable(shell: Shell, inputs: list[tuple
 def test_explain_answers_a_question_mark_with_words_and_help_with_help(shell: Shell) -> None:
     shell.run("x = 1")
     shell.run("%farm explain x why?")
-    assert prompt().endswith("Explain x. why?")
+    assert prompt().endswith("Explain x why?")
+    shell.run("%farm explain x?")
+    assert prompt().endswith("Explain x.")
     _, out = shell.run("%farm help explain")
     assert "CELL_OR_NAME" in out
     _, out = shell.run("%farm fix?")

@@ -112,6 +112,9 @@ def test_what_is_empty_is_left_out_and_told(shell: Shell) -> None:
     shell.ip.user_ns["docs"] += [None, ""]
     _, out = shell.run("%farm similar cats --in docs")
     assert "Of 3 texts, by scripted:echo; 2 more are empty, and left out." in out
+    shell.ip.user_ns["docs"].pop()
+    _, out = shell.run("%farm similar cats --in docs")
+    assert "Of 3 texts, by scripted:echo; 1 more is empty, and left out." in out
 
 
 def test_the_lines_of_a_file_are_searched(shell: Shell, tmp_path: Path) -> None:
@@ -134,6 +137,7 @@ def test_a_long_text_is_cut_in_the_table_alone(shell: Shell) -> None:
         ("similar cats --in docs -k 0", "k=0 is out of range"),
         ("similar cats", "--in"),
         ("similar --in docs", "QUESTION"),
+        ('similar "" --in docs', "The question is empty"),
         ("similar cats --in docs --out 2x", "--out '2x' is not a name"),
         ("embed docs --out 2x", "--out '2x' is not a name"),
         ("embed docs --column text", "docs is no data frame"),

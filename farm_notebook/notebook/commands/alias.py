@@ -41,11 +41,16 @@ def run(
     """List them, tell of one, set one or take one away."""
     name, model = arguments.name, arguments.model
     if name is None:
+        if option := next((each for each in ("remove", "save") if getattr(arguments, each)), None):
+            raise InvalidRequestError(f"--{option} needs a name: `%farm alias NAME --{option}`.")
         return _table(session)
     if arguments.remove:
         _remove(session, name)
         return None
     given = {each: value for each in OF_REQUESTS if (value := getattr(arguments, each)) is not None}
+    if model is None and arguments.save:
+        model, kept = _as_it_stands(session, name)
+        given = kept | given
     if model is None:
         if given:
             raise InvalidRequestError(
@@ -83,6 +88,17 @@ def _set(session: Session, name: str, model: str, given: dict[str, Any], *, is_s
         print(f"{name} stands for {model}{leads}, in this session. For every one: --save, or in farm.toml")
         print(f"below [aliases]: {as_key((name,))} = {as_toml(written)}")
     session.tell_doubt(name)
+
+
+def _as_it_stands(session: Session, name: str) -> tuple[str, dict[str, Any]]:
+    """The model that an alias names, and what it says of a request."""
+    _known(session, name)
+    alias = session.farm.config.aliases[name]
+    if alias.model is None:
+        raise InvalidRequestError(
+            f"{name!r} stands for several models, and is set by {_origin(session, name)}. Change it there."
+        )
+    return alias.model, alias.parameters.model_dump(exclude_none=True)
 
 
 def _settings(session: Session) -> dict[str, Any]:

@@ -41,9 +41,10 @@ def prepare(session: Session, arguments: argparse.Namespace, *, owns_cell: bool)
     """Everything up to the request; ``None`` where nothing is to be sent."""
     from farm_notebook.notebook.help import Help
 
-    what, pieces = _target(session, arguments.target[:1])
-    hint = " ".join(arguments.target[1:])
-    prompt = f"Explain {what}.{f' {hint}' if hint else ''}"
+    words = arguments.target
+    what, pieces = _target(session, [words[0].removesuffix("?")] if words else [])
+    hint = " ".join(words[1:])
+    prompt = f"Explain {what} {hint}" if hint else f"Explain {what}."
     return Help(session, arguments, INSTRUCTION, pieces).turn(prompt, owns_cell=owns_cell)
 
 

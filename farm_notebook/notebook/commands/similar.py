@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.line import LineParser
 from farm_notebook.notebook.options import check_out
 from farm_notebook.notebook.session import Session
@@ -51,9 +52,11 @@ def run(session: Session, arguments: argparse.Namespace) -> object:
 
     check_out(arguments.out)
     nearest([], [], arguments.k)  # a wrong k costs no embedding
+    query = " ".join(arguments.query).strip()
+    if not query:
+        raise InvalidRequestError("The question is empty. Write what to look for.")
     texts = read_texts(arguments.source, session.namespace(), arguments.column)
     line = StatusLine(session.shell)
-    query = " ".join(arguments.query)
     made = embed_texts(session, (query, *texts.texts), model=arguments.model, line=line)
     session.known.add([str(made.ref)])
     best = nearest(made.vectors[0], made.vectors[1:], arguments.k)
@@ -86,7 +89,7 @@ def _table(matches: Sequence[Match], note: str) -> Table[Match]:
 
 def _note(texts: Texts, ref: ModelRef) -> str:
     count, empty = len(texts.texts), len(texts.empty)
-    left = f"; {empty:,} more are empty, and left out" if empty else ""
+    left = f"; {empty:,} more {'is' if empty == 1 else 'are'} empty, and left out" if empty else ""
     return f"Of {count:,} text{'s' * (count != 1)}, by {ref}{left}."
 
 

@@ -11,10 +11,9 @@ from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.context.piece import Piece
 from farm_notebook.notebook.values import as_text
 
-__all__ = ["NotebookCell", "chosen_cells", "piece_of", "story", "told_cells"]
+__all__ = ["NotebookCell", "chosen_cells", "piece_of", "story", "told_cells", "without_place"]
 
 LONGEST_OUTPUT = 4_000  # characters of what a cell printed
-_PLACE = r" \([^()\n]+, line \d+\)$"  # which a SyntaxError ends with; the file's name is IPython's own
 _RANGE = re.compile(r"(?:In)?\[?(-?\d+)\]?(?:\s*-\s*(?:In)?\[?(-?\d+)\]?)?")
 
 
@@ -76,6 +75,11 @@ def chosen_cells(specs: Iterable[str], cells: Sequence[NotebookCell]) -> list[No
     return [cell for cell in cells if cell.number in numbers]
 
 
+def without_place(message: str) -> str:
+    """An error's words without the place that a SyntaxError ends with; the file's name is IPython's own."""
+    return re.sub(r" \([^()\n]+, line \d+\)$", "", message)
+
+
 def story(cells: Sequence[NotebookCell]) -> list[NotebookCell]:
     """The notebook so far: of a cell that was run again only its last run, and none that asks a model,
     because a conversation is sent by itself.
@@ -96,12 +100,12 @@ def piece_of(cell: NotebookCell) -> Piece:
 def _numbers(part: str, cells: Sequence[NotebookCell]) -> Iterator[int]:
     match = _RANGE.fullmatch(part)
     if match is None:
-        raise InvalidRequestError(f"--cell {part!r} names no cell. {_valid(cells)}")
+        raise InvalidRequestError(f"{part!r} names no cell. {_valid(cells)}")
     first = _number(match[1], cells)
     last = first if match[2] is None else _number(match[2], cells)
     found = [cell.number for cell in cells if first <= cell.number <= last]
     if not found or (match[2] is None and first not in found):
-        raise InvalidRequestError(f"--cell {part!r} names no cell that was run. {_valid(cells)}")
+        raise InvalidRequestError(f"{part!r} names no cell that was run. {_valid(cells)}")
     yield from found
 
 
@@ -133,8 +137,7 @@ def _output(
     if number in results:
         parts.append(as_text(value))
     if (error := errors.get(number)) is not None:
-        words = re.sub(_PLACE, "", str(error.get("evalue", "")))
-        parts.append(f"{error.get('ename', '')}: {words}")
+        parts.append(f"{error.get('ename', '')}: {without_place(str(error.get('evalue', '')))}")
     return "\n".join(part.strip("\n") for part in parts)
 
 

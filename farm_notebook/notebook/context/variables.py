@@ -13,6 +13,7 @@ from types import ModuleType
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.context.piece import Piece
 from farm_notebook.notebook.interpolation import look_up
+from farm_notebook.notebook.offers import own_names
 from farm_notebook.notebook.values import as_text
 
 __all__ = ["describe", "local_variables", "read_variables"]
@@ -178,7 +179,7 @@ def _no_variable(name: str, namespace: Mapping[str, object], error: LookupError)
     if base in namespace and base != name:
         reason = str(error) if "cannot be read" in str(error) else f"{base} has no {name[len(base) :]!r}"
         return f"{name!r} is nothing of this notebook: {reason}."
-    known = sorted(each for each in namespace if each.isidentifier() and not each.startswith("_"))
+    known = own_names(namespace)
     close = get_close_matches(base, known, n=1)
     hint = f"Did you mean {close[0]}?" if close else f"Valid: {', '.join(known[:MOST_NAMES]) or 'none yet'}"
     if not close and len(known) > MOST_NAMES:
