@@ -21,7 +21,8 @@ __all__ = ["MASK", "Finding", "Scrub", "find_secrets", "scrub_for"]
 SHORTEST_OF_ENVIRONMENT = 12  # what is shorter is rarely a key, and often a word
 _NAMED_SO = re.compile(r"key|token(?!s)|secret|passw|credential|authorization|bearer|cookie", re.IGNORECASE)
 _OF_ENVIRONMENT = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
-# Group ``keep`` stays, the rest of a match is the secret.
+# Group ``keep`` stays, the rest of a match is the secret. What may be long before it has a bound, so that no
+# text takes a time that grows with its square.
 _PATTERNS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern)
     for name, pattern in {
@@ -32,10 +33,10 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
         "a signed token": r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
         "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
         "a bearer's token": r"(?P<keep>\b[Bb]earer\s+)[\w.~+/=-]{8,}",
-        "a password in an address": r"(?P<keep>\b[a-z][a-z0-9+.-]*://)[^/\s:@\"'<>]*:[^/\s@\"'<>]+(?=@)",
+        "a password in an address": r"(?P<keep>\b[a-z][a-z0-9+.-]{0,15}://)[^/\s:@\"'<>{]{0,99}:[^/\s@\"'<>{]{1,199}(?=@)",
         "a key in an address": r"(?i:(?P<keep>[?&](?:api[-_]?key|key|token|access_token|secret|sig|signature"
-        r"|password)=))[^&\s\"'<>#]{6,}",
-        "a value called a key": r"(?i:(?P<keep>\b[\w-]*(?:api[-_]?key|secret|token|passwd|password"
+        r"|password)=))[^&\s\"'<>#{]{6,}",
+        "a value called a key": r"(?i:(?P<keep>\b[\w-]{0,40}(?:api[-_]?key|secret|token|passwd|password"
         r"|authorization)[\"']?\s*[:=]\s*[\"']?))(?=[\w./+-]*\d)(?=[\w./+-]*[A-Za-z])[\w./+-]{12,}",
         "a long random word": r"\b(?=[a-zA-Z]*\d)(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{32,}\b",
     }.items()
@@ -69,7 +70,7 @@ class Scrub:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {name: self._named(name, found) for name, found in value.items()}
+            return {self.text(name): self._named(name, found) for name, found in value.items()}
         if isinstance(value, list | tuple):
             return [self(found) for found in value]
         return value
