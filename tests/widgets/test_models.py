@@ -192,18 +192,15 @@ def test_what_happens_to_a_model_elsewhere_is_told_at_once(farm: Farm) -> None:
 
 
 def test_a_second_panel_shows_and_stops_what_the_first_began(page: Page, farm: Farm) -> None:
-    first = ModelPicker(farm=farm)
-    page.look("models")
-    page.call("models", "load", name="toy:slow")
-    page.wait_until(lambda: work(page, "toy:slow").get("stage") == "load")
-    second = ModelPicker(farm=farm)
+    first = ModelsPart(farm)
+    loop.run_blocking(first.calls()["load"]("toy:slow"))
+    panel = ModelPicker(farm=farm)
     loop.run_blocking(first.aclose())
-    page.frames.clear()
     page.look("models")
     page.wait_until(lambda: work(page, "toy:slow").get("stage") == "load")
     page.call("models", "cancel", name="toy:slow")
     page.wait_until(lambda: not page.state["works"])
-    second.close()
+    panel.close()
 
 
 def test_with_the_last_panel_ends_what_was_begun(page: Page, farm: Farm) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any, ClassVar
 
 from farm_notebook import loop
-from farm_notebook.config import AUTO, FarmConfig
+from farm_notebook.config import FarmConfig
 from farm_notebook.errors import FarmError
 from farm_notebook.farm import Farm
 from farm_notebook.prices import Prices
-from farm_notebook.router import is_dynamic, look_up, resolve
+from farm_notebook.router import is_dynamic, resolve
 from farm_notebook.types import ModelEvent, ModelRef, ModelStatus, ProviderStatus
+from farm_notebook.widgets.models.names import aliases, named_default
 from farm_notebook.widgets.models.rows import rows
 from farm_notebook.widgets.models.static import as_html, as_text
 from farm_notebook.widgets.models.works import WorkKind, works_of
@@ -56,7 +58,7 @@ class ModelsPart(Part):
         self._states: dict[str, dict[str, Any]] = {}
         self._watched: list[str] = []
         self._providers: list[ProviderStatus] = []
-        self._default = self._named_default()
+        self._default = named_default(self._farm.config)
         self._listed_at: float | None = None
         self._looks_under_way = 0
         self._is_memory_due = False
@@ -75,7 +77,7 @@ class ModelsPart(Part):
             "states": self._states,
             "watched": self._watched,
             "providers": [asdict(each) for each in self._providers],
-            "aliases": self._aliases(),
+            "aliases": aliases(self._farm.config),
             "default": self._default,
             "listed_at": self._listed_at,
             "is_listing": self._looks_under_way > 0,
@@ -168,7 +170,11 @@ class ModelsPart(Part):
             self.settled()
         finally:
             self._looks_under_way -= 1
-            self.set(is_listing=self._looks_under_way > 0, listed_at=self._listed_at, aliases=self._aliases())
+            self.set(
+                is_listing=self._looks_under_way > 0,
+                listed_at=self._listed_at,
+                aliases=aliases(self._farm.config),
+            )
 
     async def _look_at_health(self, refresh: bool) -> None:
         self._providers = await self.farm.health(refresh=refresh)
@@ -224,43 +230,24 @@ class ModelsPart(Part):
         self._tell_default()
 
     def _tell_default(self) -> None:
-        self._default = self._named_default()
-        self.set(default=self._default, aliases=self._aliases())
+        self._default = named_default(self._farm.config)
+        self.set(default=self._default, aliases=aliases(self._farm.config))
         if not self._default["ref"]:
             self.spawn(self._route_default())
         self.settled()
 
-    def _named_default(self) -> dict[str, str]:
-        """What answers where none is named; ``ref`` is empty where only the moment can tell."""
-        config = self._farm.config
-        name = config.routing.get(config.environment, config.model)
-        try:
-            ref = look_up(None, config).ref
-        except FarmError:  # a request will say why
-            return {"name": name, "ref": ""}
-        return {"name": name, "ref": "" if is_dynamic(ref) else str(ref)}
-
     async def _route_default(self) -> None:
         """Find out which model the default leads to just now, where the settings alone do not say it."""
-        named = self._named_default()
+        named = named_default(self._farm.config)
         if named["ref"]:
             return
         try:
             decision = await self.farm.route()
         except FarmError:  # there is none; the providers' states say why
             return
-        if self._named_default() == named:
+        if named_default(self._farm.config) == named:
             self._default = {**named, "ref": str(decision.ref)}
             self.set(default=self._default)
-
-    def _aliases(self) -> list[dict[str, str]]:
-        """Other names that can be chosen, with what they stand for."""
-        config = self._farm.config
-        aliases = [{"name": AUTO, "note": "whichever model is at hand"}]
-        for name, alias in sorted(config.aliases.items()):
-            stands_for = alias.model or ", ".join(place.model for place in alias.deployments)
-            aliases.append({"name": name, "note": stands_for})
-        return aliases
 
     def _prices_of(self, config: FarmConfig) -> Prices:
         if self._prices is None or self._prices[0] != config:
@@ -298,6 +285,7 @@ def _state(status: ModelStatus) -> dict[str, Any]:
     }
 
 
-async def _exhaust(steps: Any) -> None:
-    async for _ in steps:
-        pass
+async def _exhaust(steps: AsyncGenerator[object, None]) -> None:
+    async with aclosing(steps) as each:
+        async for _ in each:
+            pass

@@ -11,7 +11,8 @@ from farm_notebook.sanitize import printable
 __all__ = ["as_html", "as_text"]
 
 MOST = 100  # rows that are kept in the notebook
-COLUMNS = ("model", "state", "size", "context", "can", "price of a million tokens")
+# Prices have no dollar sign, with which JupyterLab begins a formula.
+COLUMNS = ("model", "state", "size", "context", "can", "US dollars a million tokens")
 UNKNOWN = "-"
 
 Row = Mapping[str, Any]
@@ -78,7 +79,7 @@ def _price(row: Row) -> str:
     prices = row["input_price"], row["output_price"]
     if None in prices:
         return UNKNOWN
-    return "nothing" if prices == (0, 0) else "${:g} in, ${:g} out".format(*prices)
+    return "nothing" if prices == (0, 0) else "{:g} in, {:g} out".format(*prices)
 
 
 def _left_out(models: Sequence[Row]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 /** One line of the list: a name to choose, quiet facts, and what can be done with the model. */
 
 import { useComputed, type Signal } from "@preact/signals";
+import { useRef } from "preact/hooks";
 import { ErrorNote, formats, type PartHost } from "../base";
 import { Icon } from "../chat/icons";
 import { STOP } from "./keys";
@@ -29,11 +30,18 @@ export function Row({ host, entry, words, act, current }: RowProps) {
   const chosen = useComputed(() => how(entry, host.slice("default").value)).value;
   const isDefault = chosen !== "";
   const isCurrent = useComputed(() => current.value === name).value;
+  const main = useRef<HTMLButtonElement>(null);
+  const actHere: Act = (...what) => {
+    main.current?.focus(); // the control that did it may go
+    act(...what);
+  };
+  const isFitTold = isFitOf(model, state);
   return (
     <li class={`farm-models-row${isDefault ? " farm-models-default" : ""}`} onFocusIn={() => (current.value = name)}>
-      <div class="farm-models-line">
+      <div class={`farm-models-line${isFitTold || (model && !model.is_here) ? " farm-models-telling" : ""}`}>
         <button
           type="button"
+          ref={main}
           class="farm-models-main"
           {...{ [STOP]: "" }}
           tabIndex={isCurrent ? 0 : -1}
@@ -46,15 +54,15 @@ export function Row({ host, entry, words, act, current }: RowProps) {
             <Marked text={entry.label} words={words} />
           </span>
           <Badges entry={entry} state={state} chosen={chosen} isWatched={isWatched} />
-          {model ? <Facts model={model} state={state} /> : <span class="farm-models-note">{entry.note}</span>}
+          {model ? <Facts model={model} isFitTold={isFitTold} /> : <span class="farm-models-note">{entry.note}</span>}
         </button>
         {work ? null : (
-          <Actions entry={entry} state={state} chosen={chosen} isWatched={isWatched} isCurrent={isCurrent} act={act} />
+          <Actions entry={entry} state={state} chosen={chosen} isWatched={isWatched} isCurrent={isCurrent} act={actHere} />
         )}
       </div>
-      {work ? <Progress name={name} work={work} onCancel={() => act("cancel", name)} /> : null}
+      {work ? <Progress name={name} work={work} onCancel={() => actHere("cancel", name)} /> : null}
       {problem ? (
-        <ErrorNote problem={problem} onDismiss={() => act("dismiss", name)} />
+        <ErrorNote problem={problem} onDismiss={() => actHere("dismiss", name)} />
       ) : (
         state?.state === "failed" && state.detail && <p class="farm-models-failed">{state.detail}</p>
       )}
@@ -120,9 +128,13 @@ function where(state: State | undefined): string {
   return devices.length > 0 ? ` on ${devices.join(", ")}` : "";
 }
 
-function Facts({ model, state }: { model: Model; state: State | undefined }) {
+/** Whether it matters if a model fits: it is not there yet. */
+function isFitOf(model: Model | null, state: State | undefined): boolean {
+  return model !== null && model.fit !== null && !model.is_loaded && (!state || state.state === "failed");
+}
+
+function Facts({ model, isFitTold }: { model: Model; isFitTold: boolean }) {
   const can = abilities(model);
-  const isFitTold = model.fit !== null && !model.is_loaded && state?.state !== "ready";
   return (
     <span class="farm-models-facts">
       <span class="farm-models-can">
