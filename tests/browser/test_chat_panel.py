@@ -24,6 +24,11 @@ CODE = "Here it is:\n\n```python\nx = 1\n```\n"
 SLOW = "scripted:slow-2000"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
+AXE = Path(__file__).parents[2] / "farm_notebook/widgets/js/node_modules/axe-core/axe.min.js"
+FIND = "axe.run('.farm-chat').then(({violations}) => violations.map(({id, nodes}) => id + nodes[0].html))"
+
+THEME = "name => jupyterapp.commands.execute('apputils:change-theme', {theme: `JupyterLab ${name}`})"
+
 # What a person does who pastes or drops a file; a browser under test has no clipboard of the system's.
 GIVE = """\
 (target, [kind, base64, name, type]) => {
@@ -298,15 +303,20 @@ def test_pictures_for_the_documentation(open_notebook: OpenNotebook, page: Page,
     notebook.run(1)
     chat = Chat(page.locator(".farm-chat"))
     chat.field.fill("Now as a seaborn plot, please.")
-    for theme, is_light in (("Light", "true"), ("Dark", "false")):
-        change = "name => jupyterapp.commands.execute('apputils:change-theme', {theme: `JupyterLab ${name}`})"
-        page.evaluate(change, theme)
-        page.wait_for_function("is => document.body.dataset.jpThemeLight === is", arg=is_light)
-        page.wait_for_timeout(500)  # until the colours have faded over
-        chat.root.screenshot(path=pictures / f"chat-panel-{theme.lower()}.png")
-        colours = "e => ['color', 'backgroundColor'].map(name => getComputedStyle(e)[name])"
-        text, ground = map(_lightness, chat.root.evaluate(colours))
-        assert (text < ground) == (theme == "Light")
+    try:
+        for theme, is_light in (("Dark", "false"), ("Light", "true")):
+            page.evaluate(THEME, theme)
+            page.wait_for_function("is => document.body.dataset.jpThemeLight === is", arg=is_light)
+            page.wait_for_timeout(500)  # until the colours have faded over
+            chat.root.screenshot(path=pictures / f"chat-panel-{theme.lower()}.png")
+            colours = "e => ['color', 'backgroundColor'].map(name => getComputedStyle(e)[name])"
+            text, ground = map(_lightness, chat.root.evaluate(colours))
+            assert (text < ground) == (theme == "Light")
+            if AXE.exists():
+                page.add_script_tag(path=AXE)
+                assert page.evaluate(FIND) == []
+    finally:
+        page.evaluate(THEME, "Light")
 
 
 def _lightness(colour: str) -> int:

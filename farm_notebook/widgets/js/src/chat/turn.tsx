@@ -202,9 +202,15 @@ function Waiting({ host }: { host: ChatHost }) {
         <i />
         <i />
       </span>
-      {host.slice("note").value}
+      {host.slice("note").value || asked(host)}
     </p>
   );
+}
+
+/** Who is asked, once that is known. */
+function asked(host: ChatHost): string {
+  const model = host.slice("running").value?.model ?? "";
+  return /(^|:)auto$/.test(model) ? "" : model;
 }
 
 function CopyButton({ label, text }: { label: string; text: string }) {
