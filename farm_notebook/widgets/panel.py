@@ -7,13 +7,15 @@ nothing grows. Everything travels in custom messages. From the page come
     {view, shows: [...], hello: true}     the same of a view that has just appeared, and wants the state
     {view, bye: true}                     the view is gone
     {part, call, args, id}                see ``Part.calls``
+    {wants: "script"}                     the panel's script, which is far larger than all that is saved
 
-and to it go ``{part, frames: [...]}``, see ``outbox.Frame``. Every page with a view gets every message.
+and to it go ``{script}`` and ``{part, frames: [...]}``, see ``outbox.Frame``; to every page with a view.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -24,7 +26,7 @@ from typing import Any
 
 from farm_notebook import loop
 from farm_notebook.errors import MissingExtraError
-from farm_notebook.widgets.built import built
+from farm_notebook.widgets.built import LOADER, built
 from farm_notebook.widgets.outbox import Frame
 from farm_notebook.widgets.part import Part
 from farm_notebook.widgets.static_output import StaticOutput, static_bundle
@@ -57,19 +59,27 @@ class Panel(AnyWidget):
 
     panel_id = traitlets.Unicode(help="its name in the page").tag(sync=True)
     part_names = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    script_id = traitlets.Unicode(help="tells its script from all others").tag(sync=True)
 
     def __init__(self, entry: str, parts: Sequence[Part], *, clock: Callable[[], float] = monotonic) -> None:
         self._parts = {part.name: part for part in parts}
         self._views = Views(clock=clock)
         self._expiry: asyncio.TimerHandle | None = None
         self._is_over = False
-        self._esm, self._css = built(entry)
+        self._esm, _ = built(LOADER)
+        self._script, self._css = built(entry)
+        script_id = f"{entry}-{hashlib.sha256(self._script.encode()).hexdigest()[:16]}"
         panel_id = secrets.token_hex(4)
         self._static = StaticOutput(panel_id, parts)
         for part in parts:
             part.attach(partial(self._send_frames, part.name), self._static.update)
         # Pages keep one stylesheet for each _anywidget_id.
-        super().__init__(_anywidget_id=f"farm-{entry}", panel_id=panel_id, part_names=list(self._parts))
+        super().__init__(
+            _anywidget_id=f"farm-{entry}",
+            panel_id=panel_id,
+            part_names=list(self._parts),
+            script_id=script_id,
+        )
         loop.at_shutdown(self.aclose)
         self.on_msg(self._receive)
         if (comm := self.comm) is not None:
@@ -150,6 +160,8 @@ class Panel(AnyWidget):
                 name in self._parts
             ):
                 self._parts[name].receive(call, args, call_id)
+            case {"wants": "script"}:
+                self._say({"script": self._script})
             case _:
                 _log.warning("A panel got a message that it does not understand.")
 
@@ -172,11 +184,14 @@ class Panel(AnyWidget):
         await asyncio.gather(*(part.aclose() for part in self._ordered))
 
     def _send_frames(self, name: str, frames: list[Frame]) -> None:
+        self._say({"part": name, "frames": frames})
+
+    def _say(self, message: dict[str, Any]) -> None:
         """On the farm's loop. A message that cannot be sent is no reason to stop."""
         try:
-            self.send({"part": name, "frames": frames})
+            self.send(message)
         except Exception:  # noqa: BLE001 - a value that is no JSON, or a comm that is gone
-            _log.warning("A message of the panel part %r could not be sent.", name, exc_info=True)
+            _log.warning("A message of a panel could not be sent: %s.", ", ".join(message), exc_info=True)
 
 
 async def _ready(part: Part) -> None:

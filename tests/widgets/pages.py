@@ -26,6 +26,7 @@ class Page:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.frames: list[dict[str, Any]] = []
+        self.scripts: list[str] = []
         self.states: list[dict[str, Any]] = []  # the widgets' synced state, as it was opened or changed
         self.is_closed = False
         self._news = threading.Condition()
@@ -90,7 +91,8 @@ class Page:
             if kind == "comm_close":
                 self.is_closed = True
             elif data.get("method") == "custom":
-                self.frames += data["content"]["frames"]
+                self.frames += data["content"].get("frames", [])
+                self.scripts += [data["content"]["script"]] if "script" in data["content"] else []
             elif "state" in data:
                 self.states.append(data["state"])
             self._news.notify_all()

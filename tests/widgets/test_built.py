@@ -23,3 +23,8 @@ def test_a_panel_that_was_built_anew_is_read_anew(tmp_path: Path) -> None:
         script.write_text(text)
         os.utime(script, (number, number))
         assert built("chat", folder=tmp_path) == (text, "p {}")
+
+
+def test_the_loader_has_no_stylesheet(tmp_path: Path) -> None:
+    (tmp_path / "loader.js").write_text("one")
+    assert built("loader", folder=tmp_path) == ("one", "")

@@ -100,6 +100,15 @@ def test_a_call_reaches_its_part_on_the_farms_loop(page: Page) -> None:
     assert two.threads == ["farm-loop"]
 
 
+def test_the_script_is_sent_to_who_wants_it_and_is_not_in_the_widgets_state(page: Page) -> None:
+    panel, _ = panel_of("one")
+    assert "/* toy */" not in json.dumps(panel.get_state(), default=str)
+    page.say(wants="script")
+    page.wait_until(lambda: bool(page.scripts))
+    assert page.scripts == ["/* toy */"]
+    assert panel.get_state()["script_id"].startswith("toy-")
+
+
 def test_nothing_but_constants_is_in_the_widgets_state(page: Page) -> None:
     panel, _ = panel_of("one")
     page.look()

@@ -1,0 +1,3 @@
+import { loader } from "../loader/loader";
+
+export default loader();
