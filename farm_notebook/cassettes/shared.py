@@ -35,7 +35,8 @@ def cassette_path(named: Path | None, notebook: Callable[[], Path | None]) -> Pa
     if (found := notebook()) is not None:
         return default_path(found)
     raise CassetteError(
-        "Which file? What runs this does not tell the notebook's name, so the cassette has to be named: "
+        "Which file? What runs this does not tell the notebook's name, or that was changed since its kernel "
+        "was started. Restart it, or name the cassette: "
         f"`%farm record NAME{SUFFIX}`, or the variable FARM_CASSETTE_FILE."
     )
 

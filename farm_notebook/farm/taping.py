@@ -51,7 +51,7 @@ def open_cassette(mode: Mode, named: str | Path | None) -> Path:
 
 
 def notebook_file() -> Path | None:
-    """The file of the notebook whose kernel this is; ``None`` where nobody tells.
+    """The file of the notebook whose kernel this is; ``None`` where nobody tells, or it has another name now.
 
     Jupyter's server and VS Code say it. Programs that execute a notebook (nbconvert, papermill, nbval) do
     not, but have it on their command line.
@@ -62,8 +62,8 @@ def notebook_file() -> Path | None:
         name = None
     if name is not None:
         path = Path(name)
-        path = path.with_name(path.name.removeprefix(_SHARED_DRIVE))
-        return path.absolute() if path.suffix == ".ipynb" else None
+        path = path.with_name(path.name.removeprefix(_SHARED_DRIVE)).absolute()
+        return path if path.suffix == ".ipynb" and path.is_file() else None  # it may have another name by now
     return _executed_by(runner) if "ipykernel" in sys.modules else None
 
 

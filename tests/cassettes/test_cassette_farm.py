@@ -349,12 +349,15 @@ def test_a_provider_that_would_be_made_is_found_out(cassette: Path) -> None:
 def test_the_notebook_is_the_one_that_the_server_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("a b.ipynb", "shared.ipynb"):
+        (tmp_path / name).touch()
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "a b.ipynb"))
     assert notebook_file() == tmp_path / "a b.ipynb"
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "RTC:shared.ipynb"))
     assert notebook_file() == tmp_path / "shared.ipynb"
-    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "Console 1"))
-    assert notebook_file() is None
+    for name in ("Console 1", "of before it was renamed.ipynb", ""):
+        monkeypatch.setenv("JPY_SESSION_NAME", f"{tmp_path}/{name}")
+        assert notebook_file() is None
 
 
 def test_in_a_script_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,7 @@ def test_where_the_notebook_is_not_known_the_file_is_asked_for(shell: Shell, cel
 def test_beside_a_notebook_the_file_has_its_name(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "story.ipynb").touch()
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "story.ipynb"))
     shell.run("%farm record")
     shell.reply("%farm_chat Hello")

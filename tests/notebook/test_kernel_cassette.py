@@ -36,6 +36,7 @@ CELLS = [
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Iterator[Kernel]:
+    (tmp_path / "story.ipynb").touch()
     kernel = Kernel(
         FARM_MODEL="scripted:echo",
         JPY_SESSION_NAME=str(tmp_path / "story.ipynb"),
