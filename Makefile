@@ -43,8 +43,8 @@ test: install-test widgets ## install what the tests need (Chromium and Redis to
 	@$(PY) scripts/build_widgets.py check
 	@echo "==> running the tests of the panels' page side"
 	@$(PY) scripts/build_widgets.py test
-	@echo "==> running the tests"
-	@$(PY) -m pytest
+	@echo "==> running the tests, two files at a time"
+	@$(PY) -m pytest -n 2 --dist loadfile
 	@echo "==> running the notebooks, and comparing what they give with what they hold"
 	@FARM_DISPLAY__LIVE=0 FARM_CACHE__ENABLED=0 FARM_HISTORY__ENABLED=0 $(PY) -m pytest --nbval $(NOTEBOOKS)
 
