@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
-from kernels import Cell, Kernel
+from jupyter_client.blocking.client import BlockingKernelClient
+from kernels import PATIENCE_S, Cell, Kernel
 
 from farm_notebook.cassettes import CassetteFile
 
@@ -131,3 +136,60 @@ def test_programs_that_execute_a_notebook_have_its_name_on_their_command_line(
     assert done.returncode == 0, done.stderr
     (line,) = CassetteFile(tmp_path / "my story.farm.jsonl").read().lines
     assert line.ask["messages"][-1]["content"] == "Hello"
+
+
+def _address(runtime: Path) -> str:
+    """Where a server takes sessions, once it has written that down."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            told = json.loads(next(runtime.glob("jpserver-*.json")).read_text())
+        except (StopIteration, ValueError):
+            assert time.monotonic() < give_up_at
+            time.sleep(0.1)
+        else:
+            return f"{told['url']}api/sessions?token={told['token']}"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The address of a Jupyter server in the folder, with its token; what it runs is in ``runtime``."""
+    environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
+    words = ["--no-browser", "--allow-root", "--ServerApp.port=0", f"--ServerApp.root_dir={tmp_path}"]
+    command = [sys.executable, "-m", "jupyter", "server", *words]
+    running = subprocess.Popen(
+        command, cwd="/", env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield _address(tmp_path / "runtime")
+    finally:
+        running.terminate()
+        running.wait()
+
+
+@pytest.mark.slow
+def test_a_jupyter_server_tells_each_kernel_its_notebook(tmp_path: Path, server: str) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("story.ipynb", "sub/story.ipynb"):
+        notebook(tmp_path / name)
+        asked = {
+            "path": name,
+            "name": Path(name).name,
+            "type": "notebook",
+            "kernel": {"name": "python3"},
+        }
+        request = Request(server, json.dumps(asked).encode(), {"Content-Type": "application/json"})
+        with urlopen(request, timeout=PATIENCE_S) as response:
+            kernel_id = json.load(response)["kernel"]["id"]
+        client = BlockingKernelClient(connection_file=str(tmp_path / "runtime" / f"kernel-{kernel_id}.json"))
+        client.load_connection_file()
+        client.start_channels()
+        client.wait_for_ready(timeout=PATIENCE_S)
+        printed: list[str] = []
+        client.execute_interactive(
+            "from farm_notebook.farm.taping import notebook_file; print(notebook_file())",
+            timeout=PATIENCE_S,
+            output_hook=lambda message, into=printed: into.append(message["content"].get("text", "")),
+        )
+        client.stop_channels()
+        assert "".join(printed).strip() == str(tmp_path / name)
