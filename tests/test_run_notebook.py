@@ -95,6 +95,10 @@ def test_what_was_not_recorded_and_what_was_never_asked_fails(farm: Run, tmp_pat
     assert unasked.code == 1
     assert "never asked for: chat scripted:sample-5 'Hello'" in unasked.out
     assert len(CassetteFile(tmp_path / "story.farm.jsonl").read().lines) == 2
+    pruned = farm("story.ipynb", "--replay", "--prune", "-p", "x", "1")
+    assert pruned.code == 0
+    assert "never asked for, taken out: chat scripted:sample-5 'Hello'" in pruned.out
+    assert len(CassetteFile(tmp_path / "story.farm.jsonl").read().lines) == 1
 
 
 @pytest.mark.kernel
@@ -116,6 +120,7 @@ def test_variables_are_set_and_a_failing_cell_is_told(farm: Run, tmp_path: Path)
     ("arguments", "told"),
     [
         (["--record", "--replay"], "exclude each other"),
+        (["--prune"], "goes with --replay"),
         (["-p", "name"], "-p name has no value"),
         (["-p", "a b", "1"], "'a b' is no name of a variable"),
     ],

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from farm_notebook.cassettes import CassetteFile, default_path, missing
+from farm_notebook.cassettes import CassetteFile, Line, default_path, missing
 from farm_notebook.cassettes.asks import summary
 from farm_notebook.cassettes.checking import read_asked, unasked_lines
 from farm_notebook.cli.terminal import emit, is_terminal, note
@@ -33,6 +33,7 @@ def run_notebook(
     parameters: Mapping[str, str],
     output: Path | None,
     strict: bool,
+    prune: bool = False,
 ) -> bool:
     """Execute a notebook, and write to stdout what is different.
 
@@ -43,6 +44,7 @@ def run_notebook(
         parameters: Variables that are set, and their values as Python writes them.
         output: Where the executed notebook goes to; ``None`` writes it back where it was recorded.
         strict: Recorded calls that nobody asked for are a failure.
+        prune: They are taken out.
 
     Returns:
         Whether every cell ran and, replayed, shows what it showed before.
@@ -64,7 +66,7 @@ def run_notebook(
         except CellFailure as failure:
             note(f"error: {failure}")
             return False
-        unasked = _unasked(cassette, asked_file) if strict and mode == "replay" else ()
+        unasked = _unasked(cassette, asked_file) if (strict or prune) and mode == "replay" else ()
     if output is None and mode == "record" and not parameters:
         output = path
     if output is not None:
@@ -73,10 +75,15 @@ def run_notebook(
     for cell in differing:
         emit(str(cell), end="\n")
     for line in unasked:
-        emit(f"never asked for: {line}", end="\n")
+        emit(f"never asked for{', taken out' if prune else ''}: {summary(line.ask)}", end="\n")
+    if prune and unasked:
+        gone = {line.text for line in unasked}
+        cassette.change(lambda lines: [line for line in lines if line.text not in gone])
+        cassette.drop_pictures()
     count = sum(cell.cell_type == "code" for cell in after.cells)
     emit(f"{path.name}: {count:,} cells ran, {len(differing):,} differ from what was saved", end="\n")
-    return mode != "replay" or not ((differing and not parameters) or unasked)
+    is_whole = prune or not unasked
+    return mode != "replay" or (is_whole and (not differing or bool(parameters)))
 
 
 def _environment(mode: str | None, cassette: Path, asked_file: Path) -> dict[str, str]:
@@ -90,9 +97,9 @@ def _environment(mode: str | None, cassette: Path, asked_file: Path) -> dict[str
     }
 
 
-def _unasked(cassette: CassetteFile, asked_file: Path) -> list[str]:
+def _unasked(cassette: CassetteFile, asked_file: Path) -> tuple[Line, ...]:
     asked = read_asked(asked_file) if asked_file.exists() else frozenset()
-    return [summary(line.ask) for line in unasked_lines(cassette.read().lines, asked)]
+    return unasked_lines(cassette.read().lines, asked)
 
 
 @contextmanager

@@ -50,12 +50,15 @@ def run(
         Path | None, typer.Option("--output", "-o", help="Write the executed notebook.", show_default=False)
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on recorded calls nobody asks for.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Take them out, with --replay.")] = False,
 ) -> None:
     """Execute a notebook. Exit code 1: a cell failed or, with --replay, shows something else than before."""
     from farm_notebook.cli.run import run_notebook
 
     if record + replay + auto > 1:
         raise InvalidRequestError("--record, --replay and --auto exclude each other. Choose one of them.")
+    if prune and not replay:
+        raise InvalidRequestError("--prune takes out what a replay does not ask for, and goes with --replay.")
     pairs = [each.partition("=") for each in parameter or ()]
     if wrong := [name for name, sign, _ in pairs if not sign]:
         raise InvalidRequestError(f"-p {wrong[0]} has no value. Write -p {wrong[0]} VALUE.")
@@ -66,5 +69,6 @@ def run(
         parameters={name: value for name, _, value in pairs},
         output=output,
         strict=strict,
+        prune=prune,
     ):
         raise typer.Exit(1)
