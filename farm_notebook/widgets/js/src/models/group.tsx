@@ -24,7 +24,7 @@ export function Group({ name, provider, shown, folded, ...rest }: GroupProps) {
     folded.value = next;
   };
   return (
-    <section class="farm-models-group" aria-labelledby={id}>
+    <div class="farm-models-group" role="group" aria-labelledby={id}>
       <header>
         <button type="button" {...{ [STOP]: "" }} tabIndex={-1} aria-expanded={isOpen} onClick={toggle}>
           <Icon name="chevron" />
@@ -46,7 +46,7 @@ export function Group({ name, provider, shown, folded, ...rest }: GroupProps) {
           ))}
         </ul>
       ) : null}
-    </section>
+    </div>
   );
 }
 

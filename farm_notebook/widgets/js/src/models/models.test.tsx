@@ -2,6 +2,7 @@ import axe from "axe-core";
 import { afterEach, expect, test } from "vitest";
 import { button, clear, partWith, settle, show } from "../testing";
 import { ModelsPanel } from "./models";
+import { words } from "./progress";
 import { FETCHING, IN_MEMORY, model, STATE } from "./testing";
 import type { ModelsSlices } from "./values";
 
@@ -33,7 +34,7 @@ afterEach(clear);
 
 test("models stand below their providers, with what is known of each", () => {
   const { root } = opened();
-  const groups = [...root.querySelectorAll("section section")].map((each) => each.querySelector("header")?.textContent);
+  const groups = [...root.querySelectorAll(".farm-models-group")].map((each) => each.querySelector("header")?.textContent);
   expect(groups).toEqual(["Names1", "here, ok2", "cloud, ok1", "downnot ok"]);
   expect(line(root, "small").textContent).toMatch(/answers now.*on this machine.*100 MB fits/);
   expect(line(root, "small").textContent).toContain("tools");
@@ -115,9 +116,19 @@ test("a load tells how far it is, how fast and how long, and can be cancelled", 
   expect(line(root, "small").textContent).toContain("Stopping…");
 });
 
+test("what a load goes to is told, and of what is not known nothing", () => {
+  const unknown = { total_bytes: null, bytes_per_s: null, remaining_s: null };
+  expect(words({ ...FETCHING, stage: "load", device: "cuda:0", remaining_s: null }, "Loading")).toBe(
+    "Loading to cuda:0: 45 MB of 98 MB, 12 MB/s",
+  );
+  expect(words({ ...FETCHING, ...unknown }, "Fetching")).toBe("Fetching 45 MB");
+  expect(words({ ...FETCHING, ...unknown, completed_bytes: 0 }, "Fetching")).toBe("Fetching…");
+  expect(words({ ...FETCHING, completed_bytes: 0 }, "Loading")).toBe("Loading: 98 MB");
+});
+
 test("a load of a model that nobody lists is shown as well", () => {
   const { root } = opened({ works: { "hub:org/repo": FETCHING } });
-  expect(root.querySelector("section section header")?.textContent).toBe("Not listed1");
+  expect(root.querySelector(".farm-models-group header")?.textContent).toBe("Not listed1");
   expect(line(root, "hub:org/repo").textContent).toContain("45 MB of 98 MB");
 });
 
@@ -191,7 +202,7 @@ test("one line is in the order of the Tab key: the one where the focus was last"
 
 test("a group is folded by its header, and what is searched for is found in it all the same", async () => {
   const { root } = opened();
-  const header = [...root.querySelectorAll<HTMLElement>("section section header button")][1]!;
+  const header = [...root.querySelectorAll<HTMLElement>(".farm-models-group header button")][1]!;
   await settle(() => header.click());
   expect(header.getAttribute("aria-expanded")).toBe("false");
   expect(names(root)).toEqual(["auto", "big-vision"]);

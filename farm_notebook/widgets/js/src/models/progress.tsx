@@ -36,5 +36,5 @@ export function words(work: Work, doing: string): string {
   const total = work.total_bytes ? ` of ${formats.bytes(work.total_bytes)}` : "";
   const speed = work.bytes_per_s ? `, ${formats.bytes(work.bytes_per_s)}/s` : "";
   const left = work.remaining_s !== null && work.remaining_s >= 0.5 ? `, ${formats.duration(work.remaining_s)} left` : "";
-  return `${doing}${to} ${formats.bytes(work.completed_bytes)}${total}${speed}${left}`;
+  return `${doing}${to && `${to}:`} ${formats.bytes(work.completed_bytes)}${total}${speed}${left}`;
 }
