@@ -96,8 +96,13 @@ class Completer:
         takes_value = before and (option := parser.options().get(before[-1])) and option.nargs != 0
         is_word = start and not (takes_value or start[0] == "-")
         if is_cell and is_word and len(words) < parser.models_alone:
-            return self._known.matching(start)
+            return self._models(start)
         return found
+
+    def _models(self, start: str) -> list[str]:
+        """Models' names; ``A,B`` names two, where several may be named."""
+        before, comma, name = start.rpartition(",")
+        return [f"{before}{comma}{each}" for each in self._known.matching(name)]
 
     def _of_parser(
         self, parser: LineParser, before: Sequence[str], start: str, *, offers_options: bool = False
@@ -125,8 +130,7 @@ class Completer:
             case None:
                 return words
             case "model":
-                before_it, comma, name = start.rpartition(",")  # A,B names two, where several may be named
-                return [*words, *(f"{before_it}{comma}{each}" for each in self._known.matching(name))]
+                return [*words, *self._models(start)]
             case "device":
                 return [*words, *_starting(_devices(), start)]
             case "thread":

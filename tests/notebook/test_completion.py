@@ -103,6 +103,7 @@ def completed(known: KnownModels, cell: str) -> list[str]:
         ("%%farm_chat fa|\nHi", ["fast"]),
         ("%%farm_chat -f code fa|\nHi", ["fast"]),
         ("%%farm_code fa|\nHi", ["fast"]),
+        ("%%farm_compare fast,fa|\nHi", ["fast,fast"]),
         ("%%farm_code fast fa|\nHi", []),
         ("%%farm_chat fast -f m|\nHi", ["markdown", "math"]),
         ("%%farm_chat fast --dr|\nHi", ["--dry-run"]),
