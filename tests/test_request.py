@@ -424,7 +424,6 @@ def test_an_empty_prompt_is_an_error(prompt: Any, config: FarmConfig) -> None:
         ({"extra": {1: 2}}, ["extra={1: 2}", "by name"]),
         ({"extra": {"a": object}}, ["extra={'a': <class 'object'>}", "JSON: type is no JSON value"]),
     ],
-    ids=str,
 )
 def test_a_bad_option_is_quoted_with_what_is_valid(
     options: Any, words: list[str], config: FarmConfig

@@ -16,6 +16,7 @@ from farm_notebook import errors
 from farm_notebook.errors import (
     BudgetExceededError,
     FarmError,
+    InvalidAnswerError,
     NoTargetAnsweredError,
     ProviderError,
     ProviderTimeoutError,
@@ -230,6 +231,7 @@ async def test_each_gets_an_error_of_its_own_that_does_not_grow(
 
 MORE: dict[type[FarmError], dict[str, Any]] = {  # what a class cannot be made without
     BudgetExceededError: {"budget": "budget.cost_per_day"},
+    InvalidAnswerError: {"text": "{}"},
     NoTargetAnsweredError: {"causes": [ProviderError("broken")]},
     ProviderTimeoutError: {"timer": "idle"},
 }

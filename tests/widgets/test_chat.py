@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,10 +35,9 @@ def no_script(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def farm() -> Iterator[Farm]:
-    farm = Farm(model="scripted:echo")
-    yield farm
-    farm.close()
+def farm() -> Farm:
+    """Not closed after the test: that would close the providers of every farm with the same settings."""
+    return Farm(model="scripted:echo")
 
 
 @pytest.fixture
