@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ def farm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Farm]:
 
 @pytest.fixture
 def panel(page: Page, farm: Farm) -> Iterator[Panel]:
-    """A panel that is seen, and has told what there is."""
-    panel = ModelPicker(farm=farm)
+    """A panel that is seen, and has told what there is; it looks more often than others."""
+    panel = Panel("models", [ModelsPart(farm, sleep=lambda period_s: asyncio.sleep(period_s / 20))])
     page.look("models")
     page.wait_until(lambda: bool(page.state.get("models")) and not page.state["is_listing"])
     yield panel
@@ -40,7 +41,7 @@ def model(page: Page, name: str) -> dict[str, Any]:
 
 
 def work(page: Page, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = page.state["works"].get(name) or {}
+    found: dict[str, Any] = page.state.get("works", {}).get(name) or {}
     return found
 
 
@@ -189,6 +190,17 @@ def test_what_happens_to_a_model_elsewhere_is_told_at_once(farm: Farm) -> None:
     loop.run_blocking(load_it_elsewhere())
     loop.run_blocking(part.aclose())
     assert "states" in told[0]["set"]
+
+
+def test_what_a_cell_loads_and_unloads_is_told_with_its_line_in_the_list(
+    page: Page, panel: Panel, farm: Farm
+) -> None:
+    go_on()
+    for _ in farm.load("toy:slow"):
+        pass
+    page.wait_until(lambda: is_loaded(page) and model(page, "toy:slow")["is_loaded"])
+    farm.unload("toy:slow")
+    page.wait_until(lambda: not page.state["states"] and not model(page, "toy:slow")["is_loaded"])
 
 
 def test_a_second_panel_shows_and_stops_what_the_first_began(page: Page, farm: Farm) -> None:

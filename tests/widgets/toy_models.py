@@ -33,7 +33,14 @@ class Toy(ScriptedProvider):
     async def list_models(self) -> list[ModelInfo]:
         can: frozenset[Capability] = frozenset({"chat", "tools"})
         return [
-            ModelInfo(ModelRef(self.name, "slow"), 100 * MB, 8192, available=True, capabilities=can),
+            ModelInfo(
+                ModelRef(self.name, "slow"),
+                100 * MB,
+                8192,
+                available=True,
+                loaded=Toy.there.get("slow") == "ready",
+                capabilities=can,
+            ),
             ModelInfo(ModelRef(self.name, "broken"), None, None, available=True),
             ModelInfo(ModelRef(self.name, "big"), 10**15, 4096),
         ]

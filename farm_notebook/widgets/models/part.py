@@ -57,6 +57,7 @@ class ModelsPart(Part):
         self._models: list[dict[str, Any]] = []
         self._states: dict[str, dict[str, Any]] = {}
         self._watched: list[str] = []
+        self._ready = frozenset[str]()
         self._providers: list[ProviderStatus] = []
         self._default = named_default(self._farm.config)
         self._listed_at: float | None = None
@@ -195,10 +196,16 @@ class ModelsPart(Part):
         models = self.farm.models
         states = {str(each.ref): _state(each) for each in await models.loaded()}
         watched = [str(ref) for ref in await models.watched()]
-        if (states, watched) != (self._states, self._watched):
-            self._states, self._watched = states, watched
+        has_changed, is_new = (
+            _ready(states) != self._ready,
+            (states, watched) != (self._states, self._watched),
+        )
+        self._states, self._watched, self._ready = states, watched, _ready(states)
+        if is_new:
             self.set(states=states, watched=watched)
             self.settled()
+        if has_changed:  # the list says of each model whether it is loaded, and whether it fits
+            await self._look_at_list()
 
     def _hear(self, event: ModelEvent) -> None:
         """Tell a new state at once, and soon what goes with it."""
@@ -269,6 +276,11 @@ class ModelsPart(Part):
     def _soon(self, tell: Callable[[], None]) -> None:
         """Have it told on the farm's loop; changes are heard of on any thread."""
         loop.get_loop().call_soon_threadsafe(lambda: None if self._is_closed else tell())
+
+
+def _ready(states: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """Which models are loaded."""
+    return frozenset(name for name, state in states.items() if state["state"] == "ready")
 
 
 def _state(status: ModelStatus) -> dict[str, Any]:
