@@ -13,9 +13,10 @@ from farm_notebook import loop
 from farm_notebook.farm import Farm
 from farm_notebook.types import ModelRef
 from farm_notebook.widgets.models import ModelPicker, ModelsPart
+from farm_notebook.widgets.models.works import works_of
 from farm_notebook.widgets.panel import Panel
 
-from .pages import Page
+from .pages import ENOUGH_S, Page
 from .toy_models import MB, Toy, toy_farm
 
 
@@ -135,6 +136,44 @@ def test_a_load_that_is_cancelled_ends_and_leaves_nothing(page: Page, panel: Pan
     assert page.state["problems"] == {}
 
 
+def test_what_is_cancelled_before_it_began_ends_as_well(farm: Farm) -> None:
+    part, works = ModelsPart(farm), works_of(farm)
+
+    async def begin_and_cancel() -> None:
+        ended = asyncio.Event()
+        works.listen(lambda has_ended: ended.set() if has_ended else None)
+        works.begin("load", "toy:slow")
+        works.cancel("toy:slow")
+        assert part.slices()["works"]["toy:slow"]["is_stopping"]
+        await ended.wait()
+        assert part.slices()["works"] == {}
+
+    loop.run_blocking(asyncio.wait_for(begin_and_cancel(), ENOUGH_S))
+    assert Toy.there == {}
+    loop.run_blocking(part.aclose())
+
+
+def test_a_load_goes_on_when_another_model_is_chosen_meanwhile(page: Page, panel: Panel) -> None:
+    page.call("models", "load", name="toy:slow")
+    page.wait_until(lambda: work(page, "toy:slow").get("stage") == "load")
+    page.call("models", "choose", name="toy:big")
+    assert page.state["default"]["name"] == "toy:big"
+    go_on()
+    page.wait_until(lambda: is_loaded(page) and not page.state["works"])
+    assert page.state["problems"] == {}
+
+
+def test_no_secret_of_the_settings_is_in_what_is_told_of_an_error(
+    page: Page, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key := "sk-not-to-be-told-0123456789")
+    Toy.says = f" with the key {key}"
+    page.call("models", "load", name="toy:broken")
+    page.wait_until(lambda: "toy:broken" in page.state["problems"])
+    assert "with the key" in page.state["problems"]["toy:broken"]["message"]
+    assert key not in str(page.frames)
+
+
 def test_an_error_is_told_at_its_model_until_the_next_try(page: Page, panel: Panel) -> None:
     assert page.call("models", "load", name="toy:broken") is None
     page.wait_until(lambda: "toy:broken" in page.state["problems"])
@@ -239,6 +278,16 @@ async def test_the_static_output_lists_the_models_and_is_escaped(farm: Farm) -> 
 def test_before_anyone_was_asked_there_is_a_static_output(farm: Farm) -> None:
     part = ModelsPart(farm)
     assert "toy:slow answers" in part.static_text()
+    loop.run_blocking(part.aclose())
+
+
+def test_a_panel_that_is_opened_later_tells_no_old_error(farm: Farm) -> None:
+    part = ModelsPart(farm)
+    loop.run_blocking(part.calls()["choose"]("toy:"))
+    assert list(part.slices()["problems"]) == ["toy:"]
+    loop.run_blocking(part.aclose())
+    part = ModelsPart(farm)
+    assert part.slices()["problems"] == {}
     loop.run_blocking(part.aclose())
 
 

@@ -29,6 +29,7 @@ class Toy(ScriptedProvider):
     there: ClassVar[dict[str, ModelState]] = {}
     may_go: ClassVar[asyncio.Event]
     pulled: ClassVar[list[str]]
+    says: ClassVar[str]
 
     async def list_models(self) -> list[ModelInfo]:
         can: frozenset[Capability] = frozenset({"chat", "tools"})
@@ -47,7 +48,7 @@ class Toy(ScriptedProvider):
 
     async def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
         if model == "broken":
-            raise LoadError("toy:broken is <b>torn</b>. Run: farm pull toy:broken")
+            raise LoadError(f"toy:broken is <b>torn</b>{Toy.says}. Run: farm pull toy:broken")
         Toy.there[model] = "loading"
         try:
             yield LoadProgress("fetch", 40 * MB, 100 * MB)
@@ -82,7 +83,7 @@ OFF = {name: {"enabled": False} for name in ("llamacpp", "huggingface", "ollama"
 def toy_farm(monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: Any) -> Iterator[Farm]:
     """A farm with this provider and no other."""
     monkeypatch.setattr(providers, "_registered", {"toy": Toy})
-    Toy.there, Toy.may_go, Toy.pulled = {}, asyncio.Event(), []
+    Toy.there, Toy.may_go, Toy.pulled, Toy.says = {}, asyncio.Event(), [], ""
     farm = Farm(**{"model": "toy:slow", "cache_dir": folder, **OFF, **settings})
     yield farm
     farm.close()

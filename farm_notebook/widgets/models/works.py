@@ -65,6 +65,7 @@ class Works:
                 self._listeners.remove(listener)
             if not self._listeners:
                 await self._stop_all()
+                self._problems.clear()
 
         return leave
 
@@ -79,6 +80,7 @@ class Works:
         work = self._works[name] = _Work(kind, Pace(clock=self._clock))
         self._problems.pop(name, None)
         work.task = asyncio.create_task(self._run(name, work), name=f"farm-panel-{kind}")
+        work.task.add_done_callback(lambda _: self._ended(name))  # also where it never began
         self._tell()
 
     async def guard(self, name: str, doing: Awaitable[object]) -> None:
@@ -124,9 +126,10 @@ class Works:
                 await self._follow(work, self._bringing(work.kind, name))
         except Exception as error:  # noqa: BLE001 - it is shown at the model
             await self._note(name, error)
-        finally:
-            self._works.pop(name, None)
-            self._tell(has_ended=True)
+
+    def _ended(self, name: str) -> None:
+        self._works.pop(name, None)
+        self._tell(has_ended=True)
 
     def _bringing(self, kind: WorkKind, name: str) -> AsyncGenerator[LoadProgress, None]:
         farm = self._core
