@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("loop",),
     ("cassettes", "pool"),
     ("farm",),
-    ("models", "gpu", "threads"),
+    ("models", "gpu", "progress", "threads"),
     ("batch", "notebook", "widgets", "server", "testing"),
     ("cli",),
     ("__init__",),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from farm_notebook.notebook.progress import Progress
 from farm_notebook.pipeline.estimate import BYTES_A_TOKEN
+from farm_notebook.progress import Progress
 from farm_notebook.types import Event, ReasoningDelta, TextDelta
 
 if TYPE_CHECKING:

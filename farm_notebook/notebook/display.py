@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from farm_notebook.farm.step_events import Rejected, StepEvent, ToolFinished, ToolStarted
 from farm_notebook.notebook.calls import Calls, written_call, written_result
 from farm_notebook.notebook.formats import Bundle, Format, has_footer, remark_bundle, with_remark
-from farm_notebook.notebook.progress import Progress
+from farm_notebook.progress import Progress
 from farm_notebook.reply import Reply
 from farm_notebook.sanitize import as_inline_text, printable
 from farm_notebook.types import TextDelta

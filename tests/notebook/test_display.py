@@ -18,8 +18,8 @@ from markdown_it import MarkdownIt
 from farm_notebook.notebook.display import CellDisplay, Display, TerminalDisplay
 from farm_notebook.notebook.formats import FORMATS
 from farm_notebook.notebook.options import FormatName
-from farm_notebook.notebook.progress import Progress
 from farm_notebook.notebook.segments import HARD_LIMIT
+from farm_notebook.progress import Progress
 from farm_notebook.reply import Reply
 from farm_notebook.sanitize import as_inline_text
 from farm_notebook.types import (

@@ -10,7 +10,8 @@ import pytest
 
 from farm_notebook.errors import LoadError
 from farm_notebook.notebook import status
-from farm_notebook.notebook.loading import LoadSteps, follow
+from farm_notebook.notebook.loading import follow
+from farm_notebook.progress import LoadSteps
 from farm_notebook.types import LoadProgress
 
 GB = 1_000_000_000

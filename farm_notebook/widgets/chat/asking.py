@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from farm_notebook.errors import FarmError
 from farm_notebook.farm import AsyncFarm
+from farm_notebook.progress import Progress
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.threads import Exchange
 from farm_notebook.types import ChatMessage, ChatRequest, Event, FinishReason, ReasoningDelta, TextDelta
-from farm_notebook.widgets.chat.waiting import waiting_note
 
 __all__ = ["Asking", "Pieces", "Question"]
 
@@ -112,6 +112,7 @@ class Asking:
         self._farm = farm
         self._tell_note = tell_note
         self._builder = ReplyBuilder(request)
+        self._progress = Progress()
 
     async def run(self) -> Reply:
         """Stream the answer into the pieces.
@@ -139,11 +140,16 @@ class Asking:
         match event:
             case TextDelta(text):
                 self.pieces.add(text)
+                self._note("")
             case ReasoningDelta(text):
                 self.pieces.add("", text)
+                self._note("")
+            case _ if self._builder.is_empty and self._progress.add(event):
+                self._note(self._progress.note)
             case _:
                 pass
-        note = waiting_note(event)
-        if note is not None and note != self.note:
+
+    def _note(self, note: str) -> None:
+        if note != self.note:
             self.note = note
             self._tell_note(note)

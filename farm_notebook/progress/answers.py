@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from farm_notebook.farm.step_events import Rejected, StepEvent
-from farm_notebook.notebook.loading import LoadSteps
+from farm_notebook.progress.loads import LoadSteps
 from farm_notebook.sanitize import printable
 from farm_notebook.types import (
     LoadProgress,
