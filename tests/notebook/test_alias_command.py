@@ -195,6 +195,8 @@ def test_an_unknown_panel_is_told_the_closest(shell: Shell) -> None:
 
 @pytest.mark.parametrize("name", CELL_MAGICS)
 def test_the_help_of_a_cell_magic_lists_its_options(shell: Shell, name: str) -> None:
+    for line in (f"%{name} --help", f"%{name} -h", f"%%{name} --help\nHi"):
+        assert f"usage: %%{name} [options]" in shell.run(line)[1]
     _, out = shell.run(f"%farm help {name}")
     assert f"{name} [options]" in out
     assert "--model" in out

@@ -60,13 +60,16 @@ class CellMagic:
 
         Args:
             session: What the magic works with.
-            line: What stands behind its name.
+            line: What stands behind its name; ``--help`` alone prints the help.
             cell: The lines below; ``None`` of a line magic.
             owns_cell: Whether the cell has no other output, so that it may be cleared.
 
         Raises:
             FarmError: The line or the prompt is wrong.
         """
+        if line.strip() in ("-h", "--help"):
+            print(self.parser().format_help().rstrip())
+            return None
         turn: Turn | None = self._module().prepare(session, line, cell, owns_cell=owns_cell)
         return turn
 
