@@ -114,7 +114,7 @@ def test_a_variable_may_go_on_with_attributes_and_items() -> None:
     ("name", "words"),
     [
         ("dff", "'dff' is no variable of this notebook. Did you mean df?"),
-        ("zzz", "'zzz' is no variable of this notebook. Valid: In, a, cfg, df, n, pd, rows."),
+        ("zzz", "'zzz' is no variable of this notebook. Valid: a, cfg, df, n, pd, rows."),
         ("cfg.speed", "'cfg.speed' is nothing of this notebook: 'cfg.speed' cannot be read: AttributeError"),
         ("rows[7]", "'rows[7]' is nothing of this notebook: rows has no '[7]'"),
         ("df + 1", "'df + 1' is no variable"),
