@@ -111,7 +111,7 @@ def test_a_panel_and_the_python_calls_work_in_marimo(
         chat.wait_for_word("word5")
         chat.stop.click()
         expect(chat.ended).to_contain_text("interrupted")
-        words = chat.answer(0)
+        words = chat.answer(0).inner_text()
         page.reload(timeout=READY_S * 1e3)
         expect(chat.turns.nth(0).locator(".farm-answer")).to_contain_text(words, timeout=READY_S * 1e3)
         chat.send("and again")

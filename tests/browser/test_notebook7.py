@@ -63,7 +63,7 @@ def test_a_panel_and_the_magics_work_in_notebook_7(page: Page, tmp_path: Path, p
         assert "word59" not in notebook.text(2), "it came at once: this test shows nothing"
         notebook.wait_for_text(2, "60 tokens")
         notebook.wait_until_done(2)
-        seen = int(re.findall(r"\d+", chat.answer(0))[-1])
+        seen = int(re.findall(r"\d+", chat.answer(0).inner_text())[-1])
         chat.wait_for_word(f"word{seen + 5}")
         chat.stop.click()
         expect(chat.ended).to_contain_text("interrupted")
