@@ -88,7 +88,8 @@ class Picker:
     def do(self, what: str, name: str) -> None:
         """Go to a model with the pointer, and press one of its buttons."""
         self.line(name).hover()
-        self.line(name).get_by_role("button", name=f"{what} {name}", exact=True).click()
+        button = self.line(name).get_by_role("button", name=f"{what} {name}", exact=True)
+        button.click(force=True)  # where it is now: an error above it may just have moved the line away
 
 
 def opened(notebook: NotebookPage) -> Picker:

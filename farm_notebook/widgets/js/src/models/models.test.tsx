@@ -216,12 +216,15 @@ test("a group is folded by its header, and what is searched for is found in it a
 });
 
 test("the filter leaves what is on this machine, or in memory", async () => {
-  const { root } = opened({ states: { "here:small": IN_MEMORY } });
+  const { kernel, root } = opened({ states: { "here:small": IN_MEMORY } });
   const choose = (index: number) => settle(() => root.querySelectorAll<HTMLInputElement>('input[type="radio"]')[index]?.click());
   await choose(1);
   expect(names(root)).toEqual(["small"]);
   await choose(2);
   expect(names(root)).toEqual(["small"]);
+  await settle(() => kernel.set("models", { states: {} }));
+  expect(names(root)).toEqual([]);
+  expect(root.textContent).toContain("Nothing like that is in memory.");
   await choose(0);
   expect(names(root)).toHaveLength(4);
 });

@@ -86,11 +86,20 @@ export function ModelsPanel({ host }: PartProps<ModelsSlices>) {
             current={current}
           />
         ))}
+        {found.length + offered.length === 0 && all.length > 0 ? (
+          <p class="farm-models-nothing">{NOTHING[filter.value]}</p>
+        ) : null}
       </div>
       <Foot host={host} found={found.length} all={all.length} isNarrowed={found.length < all.length} />
     </section>
   );
 }
+
+const NOTHING: Record<Shown, string> = {
+  all: "Nothing like that is listed.",
+  here: "Nothing like that is on this machine.",
+  loaded: "Nothing like that is in memory. The first answer of a model loads it; so does its button Load.",
+};
 
 /** What answers where none is named, and a button that has the providers asked again. */
 function Head({ host }: PartProps<ModelsSlices>) {
@@ -122,7 +131,7 @@ function Foot({ host, found, all, isNarrowed }: FootProps) {
   const isListing = host.slice("is_listing").value && host.slice("listed_at").value === null;
   let told = `${all} in all`;
   if (isListing) told = "Asking the providers…";
-  else if (isNarrowed) told = found === 0 ? "Nothing like that is listed." : `${found} of ${all}`;
+  else if (isNarrowed) told = `${found} of ${all}`;
   return (
     <footer class="farm-models-foot">
       <span role="status">{told}</span>
