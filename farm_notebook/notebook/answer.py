@@ -80,6 +80,7 @@ class Answer:
             self._keep_partial("interrupted")
             raise
         except FarmError as error:
+            self._explain(error)
             if isinstance(error, ProviderError):
                 error.partial_text = error.partial_text or self._builder.text
             self._keep_partial("interrupted" if isinstance(error, InterruptedReply) else "error")
@@ -101,6 +102,15 @@ class Answer:
     def _finish(self, reply: Reply) -> None:
         news = self._news.of(reply.ref, self._farm.models.events(), until=self._begun_at)
         self._display.finish(reply, " · ".join(filter(None, (self._remark(reply), news))))
+
+    def _explain(self, error: FarmError) -> None:
+        """Say that it is a picture of the conversation that a model cannot take, where the cell has none."""
+        *before, last = self.request.messages
+        if "image" in str(error) and not last.images and any(message.images for message in before):
+            error.args = (
+                f"{error} The picture is one of the conversation: --no-history asks without it, and --reset "
+                "forgets it.",
+            )
 
     def _ask_digest(self, ref: ModelRef) -> None:
         """Find it out while the answer is on its way; a model that another one stands in for is not asked."""

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from farm_notebook import errors
-from farm_notebook.notebook.context.cells import NotebookCell, without_place
+from farm_notebook.notebook.context.cells import NotebookCell, is_ours, without_place
 from farm_notebook.notebook.context.shell import cells_of
 from farm_notebook.notebook.tracebacks import ANSI, LONGEST_TRACEBACK, describe_error
 
@@ -68,7 +68,9 @@ def find_last_error(shell: InteractiveShell) -> LastError | None:
             continue
         if error is not None and (type(error).__name__, str(error)) == (name, message):
             return _of_error(error, shell, cells, number)
-        return LastError(name, without_place(message), _plain(told[number].get("traceback", ())), cells[number])
+        return LastError(
+            name, without_place(message), _plain(told[number].get("traceback", ())), cells[number]
+        )
     if error is None or type(error).__name__ in (*_OURS, *_OF_THE_USER):
         return None
     return _of_error(error, shell, cells, None)
@@ -76,7 +78,7 @@ def find_last_error(shell: InteractiveShell) -> LastError | None:
 
 def _is_ours(name: str, source: str) -> bool:
     """Whether it was one of our magics that failed, and no code of the user's."""
-    return source.lstrip().startswith(("%farm", "%%farm")) or (name in _OURS and "%farm" in source)
+    return is_ours(source) or (name in _OURS and "%farm" in source)
 
 
 def _of_error(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import PIL.Image
@@ -12,8 +14,8 @@ from shells import Shell, loaded_shell, plain_shell
 from telling import TellingProvider
 
 from farm_notebook import register_provider
-from farm_notebook.errors import InvalidRequestError
-from farm_notebook.types import ChatRequest
+from farm_notebook.errors import InvalidRequestError, UnsupportedParameterError
+from farm_notebook.types import ChatRequest, Event
 
 pytestmark = pytest.mark.slow  # a shell each
 
@@ -85,9 +87,12 @@ def test_nothing_of_a_context_is_filled_or_remembered(shell: Shell) -> None:
 def test_the_notebook_so_far_is_told_but_neither_the_present_cell_nor_the_conversation(shell: Shell) -> None:
     shell.run("x = 1")
     shell.run("%farm_chat before")
+    shell.run("told = %farm_chat before")
+    shell.run("%farm seed off\ny = 3")
     shell.run("def twice(n):\n    return 2 * n")
     shell.run("%farm_chat --notebook now")
     assert "x = 1" in prompt()
+    assert "y = 3" in prompt()
     assert "def twice(n):" in prompt()
     assert prompt().count("now") == 1
     assert "before" not in prompt()
@@ -138,6 +143,29 @@ def test_pictures_go_with_the_question_and_stay_with_the_conversation(
     shell.run(f"%farm_chat --image fig --image a.png --image {httpserver.url_for('/b.png')} What is this?")
     assert [image.media_type for image in asked().messages[-1].images] == ["image/png"] * 3
     assert len(shell.thread()[0].images) == 3
+
+
+class BlindProvider(TellingProvider):
+    name = "blind"
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        if any(message.images for message in request.messages):
+            raise UnsupportedParameterError("blind:it cannot honour images.", provider=self.name)
+        async with aclosing(super().stream(request)) as events:
+            async for event in events:
+                yield event
+
+
+def test_a_picture_of_the_conversation_that_a_model_cannot_see_is_told_as_one(shell: Shell) -> None:
+    register_provider(BlindProvider)
+    shell.ip.user_ns["picture"] = PIL.Image.new("RGB", (2, 2))
+    error, _ = shell.error("%farm_chat -m blind:it --image picture What is this?")
+    assert "conversation" not in str(error), "it is the cell's own"
+    shell.run("%farm_chat --image picture What is this?")
+    error, out = shell.error("%farm_chat -m blind:it And now?")
+    assert str(error).endswith("--no-history asks without it, and --reset forgets it.")
+    assert len(out.strip().splitlines()) == 1
+    assert shell.reply("%farm_chat -m blind:it --no-history And now?").text
 
 
 ERRORS: list[tuple[str, type[Exception], str]] = [
@@ -342,6 +370,12 @@ def test_an_error_of_ours_is_no_error_to_be_fixed(shell: Shell) -> None:
     assert "raised ZeroDivisionError" in prompt()
     assert '<cell name="In[' in prompt()
     assert "%farm_chat" not in prompt()
+
+
+def test_an_error_of_the_users_below_a_magic_of_ours_can_be_fixed(shell: Shell) -> None:
+    shell.run("%farm seed 3\n1 / 0")
+    shell.run("%farm fix")
+    assert "raised ZeroDivisionError" in prompt()
 
 
 def test_an_error_of_ours_in_the_users_own_code_can_be_fixed(shell: Shell) -> None:

@@ -66,7 +66,9 @@ def _target(session: Session, words: list[str]) -> tuple[str, list[Piece]]:
 
 def _previous(cells: list[NotebookCell]) -> list[NotebookCell]:
     """The last cell that is no question to a model."""
-    own = [cell for cell in cells if not cell.source.lstrip().startswith(("%farm", "%%farm"))]
+    from farm_notebook.notebook.context.cells import is_ours
+
+    own = [cell for cell in cells if not is_ours(cell.source)]
     if not own:
         raise InvalidRequestError("There is nothing to be explained yet: no cell was run before this one.")
     return own[-1:]

@@ -11,9 +11,10 @@ from farm_notebook.errors import InvalidRequestError
 from farm_notebook.notebook.context.piece import Piece
 from farm_notebook.notebook.values import as_text
 
-__all__ = ["NotebookCell", "chosen_cells", "piece_of", "story", "told_cells", "without_place"]
+__all__ = ["NotebookCell", "chosen_cells", "is_ours", "piece_of", "story", "told_cells", "without_place"]
 
 LONGEST_OUTPUT = 4_000  # characters of what a cell printed
+_OUR_LINE = re.compile(r"\s*(?:\w+\s*=\s*)?%farm")
 _RANGE = re.compile(r"(?:In)?\[?(-?\d+)\]?(?:\s*-\s*(?:In)?\[?(-?\d+)\]?)?")
 
 
@@ -85,11 +86,13 @@ def story(cells: Sequence[NotebookCell]) -> list[NotebookCell]:
     because a conversation is sent by itself.
     """
     last = {cell.source: cell for cell in cells}
-    return [
-        cell
-        for cell in cells
-        if last[cell.source] is cell and not cell.source.lstrip().startswith(("%farm", "%%farm"))
-    ]
+    return [cell for cell in cells if last[cell.source] is cell and not is_ours(cell.source)]
+
+
+def is_ours(source: str) -> bool:
+    """Whether a cell holds nothing but magics of this package, and no code of the user's."""
+    lines = [line for line in source.splitlines() if line.strip()]
+    return bool(lines) and (lines[0].lstrip().startswith("%%farm") or all(map(_OUR_LINE.match, lines)))
 
 
 def piece_of(cell: NotebookCell) -> Piece:
