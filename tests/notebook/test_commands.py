@@ -57,6 +57,7 @@ ERRORS: list[tuple[str, type[FarmError], str]] = [
     ("health --refrsh", InvalidRequestError, "Did you mean --refresh?"),
     ("history --limit x", InvalidRequestError, "'x'"),
     ("history --limit 0", InvalidRequestError, "--limit 0 is out of range"),
+    ("usage --by dya", InvalidRequestError, "--by: 'dya' is not one of them. Did you mean day?"),
     ("usage --by week", InvalidRequestError, "'week'"),
     ("load", InvalidRequestError, "required: MODEL"),
     ("load scripted:nothing", ModelNotFoundError, "'nothing'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, get_args
 
-from farm_notebook.notebook.line import LineParser
+from farm_notebook.notebook.line import LineParser, one_of
 from farm_notebook.notebook.session import Session
 from farm_notebook.stores.calls import UsageBy
 
@@ -19,7 +19,11 @@ NO_PLOT = "A terminal shows no plot. `u = %farm usage`, then `u.plot().savefig('
 
 def add_arguments(parser: LineParser) -> None:
     parser.add_argument(
-        "--by", default="model", choices=get_args(UsageBy), help="what a row is of (default: model)"
+        "--by",
+        default="model",
+        choices=get_args(UsageBy),
+        type=one_of(get_args(UsageBy)),
+        help="what a row is of (default: model)",
     )
     parser.add_argument("--since", metavar="WHEN", help="a day, as in 2026-05-31, or an age, as in 7d")
     parser.add_argument("--plot", action="store_true", help="show a plot too")
