@@ -11,10 +11,12 @@ interface GroupProps extends Omit<RowProps, "entry"> {
   name: string;
   provider: Provider | undefined;
   shown: readonly Entry[];
+  /** How many of them are drawn. */
+  drawn: number;
   folded: Signal<ReadonlySet<string>>;
 }
 
-export function Group({ name, provider, shown, folded, ...rest }: GroupProps) {
+export function Group({ name, provider, shown, drawn, folded, ...rest }: GroupProps) {
   const id = useId();
   const isSearched = rest.words.length > 0; // what was found is not hidden
   const isOpen = isSearched || !folded.value.has(name);
@@ -41,7 +43,7 @@ export function Group({ name, provider, shown, folded, ...rest }: GroupProps) {
       ) : null}
       {isOpen && shown.length > 0 ? (
         <ul aria-labelledby={id}>
-          {shown.map((entry) => (
+          {shown.slice(0, drawn).map((entry) => (
             <Row key={entry.name} entry={entry} {...rest} />
           ))}
         </ul>

@@ -229,6 +229,20 @@ test("the filter leaves what is on this machine, or in memory", async () => {
   expect(names(root)).toHaveLength(4);
 });
 
+test("of very many models the first are drawn at once, and the others right after", async () => {
+  const models = Array.from({ length: 350 }, (_, index) => model(`${index < 150 ? "here" : "there"}:m${index}`));
+  const { root } = opened({ models });
+  expect(lines(root)).toHaveLength(100);
+  const counts = [...root.querySelectorAll(".farm-models-count")].map((each) => each.textContent);
+  expect(counts).toEqual(["1", "150", "200", "", ""]);
+  while (lines(root).length < 351) await settle(() => new Promise((resolve) => setTimeout(resolve)));
+  const first = line(root, "m1");
+  await search(root, "m");
+  expect(lines(root).length).toBeLessThanOrEqual(200);
+  while (lines(root).length < 351) await settle(() => new Promise((resolve) => setTimeout(resolve)));
+  expect(line(root, "m1")).toBe(first);
+});
+
 test("before there is a list the panel says that it is on its way", () => {
   const { root } = opened({ models: [], providers: [], listed_at: null, is_listing: true });
   expect(root.querySelector("footer")?.textContent).toContain("Asking the providers…");

@@ -1,7 +1,7 @@
 /** The models: searched, chosen, loaded, fetched and given up. */
 
 import { useComputed, useSignal, type Signal } from "@preact/signals";
-import { useMemo, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { BackgroundError, BusyNote, ErrorNote, useAction, type PartHost, type PartProps, type Problem } from "../base";
 import { asProblem } from "../base/action";
 import { IconButton } from "../chat/icons";
@@ -11,6 +11,9 @@ import { enterList, isFind, moveFocus } from "./keys";
 import type { Act } from "./row";
 import { matches, wordsOf } from "./search";
 import { AS_TYPED, entries, grouped, type Entry, type ModelsSlices } from "./values";
+
+/** How many lines are drawn before the page is shown again. */
+const AT_ONCE = 100;
 
 export function ModelsPanel({ host }: PartProps<ModelsSlices>) {
   const typed = useSignal("");
@@ -28,6 +31,7 @@ export function ModelsPanel({ host }: PartProps<ModelsSlices>) {
   const found = all.filter((each) => matches(each, words) && isShown(each, filter.value, host));
   const providers = host.slice("providers").value ?? [];
   const groups = grouped([...found, ...offered], words.length > 0 || filter.value !== "all" ? [] : providers);
+  const drawn = useDrawn(`${filter.value} ${text}`, found.length + offered.length);
   keepCurrent(current, [...found, ...offered], host);
 
   const onKey = (event: KeyboardEvent): void => {
@@ -73,9 +77,10 @@ export function ModelsPanel({ host }: PartProps<ModelsSlices>) {
       <ErrorNote problem={problem.value} onDismiss={() => (problem.value = null)} />
       <BackgroundError host={host} />
       <div class="farm-models-list" ref={list}>
-        {groups.map(({ name, shown }) => (
+        {groups.map(({ name, shown, from }) => (
           <Group
             key={name}
+            drawn={Math.max(0, drawn - from)}
             name={name}
             provider={providers.find((each) => each.name === name)}
             shown={shown}
@@ -93,6 +98,22 @@ export function ModelsPanel({ host }: PartProps<ModelsSlices>) {
       <Foot host={host} found={found.length} all={all.length} isNarrowed={found.length < all.length} />
     </section>
   );
+}
+
+/** How many lines are drawn: the first of them at once, so that typing stays quick, and the others right after. */
+function useDrawn(what: string, all: number): number {
+  const drawn = useSignal(AT_ONCE);
+  const last = useRef(what);
+  if (last.current !== what) {
+    last.current = what;
+    drawn.value = AT_ONCE;
+  }
+  useEffect(() => {
+    if (drawn.value >= all) return undefined;
+    const timer = setTimeout(() => (drawn.value += AT_ONCE));
+    return () => clearTimeout(timer);
+  }, [what, drawn.value, all]);
+  return drawn.value;
 }
 
 const NOTHING: Record<Shown, string> = {

@@ -94,8 +94,15 @@ export function entries(models: readonly Model[], aliases: ModelsSlices["aliases
   ];
 }
 
+export interface EntryGroup {
+  name: string;
+  shown: Entry[];
+  /** How many lines stand above it. */
+  from: number;
+}
+
 /** The lines by their groups, in their order; then the providers that have none, to tell why. */
-export function grouped(found: readonly Entry[], providers: readonly Provider[]): { name: string; shown: Entry[] }[] {
+export function grouped(found: readonly Entry[], providers: readonly Provider[]): EntryGroup[] {
   const groups = new Map<string, Entry[]>();
   for (const entry of found) {
     const group = groups.get(entry.group);
@@ -103,7 +110,12 @@ export function grouped(found: readonly Entry[], providers: readonly Provider[])
     else groups.set(entry.group, [entry]);
   }
   for (const { name } of providers) if (!groups.has(name)) groups.set(name, []);
-  return [...groups].map(([name, shown]) => ({ name, shown }));
+  let lines = 0;
+  return [...groups].map(([name, shown]) => {
+    const from = lines;
+    lines += shown.length;
+    return { name, shown, from };
+  });
 }
 
 /** What a model can do beside chat, in a word each. */
