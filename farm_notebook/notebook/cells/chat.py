@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 from farm_notebook.notebook.answer import Answer
 from farm_notebook.notebook.cells.chat_options import ChatOptions, parse_cell_line, parse_line
-from farm_notebook.notebook.cells.question import is_only_reset, read_prompt, request_for, show_request
+from farm_notebook.notebook.cells.question import (
+    is_only_reset,
+    read_cell,
+    read_prompt,
+    request_for,
+    show_request,
+)
 from farm_notebook.notebook.context.read import read_context
 from farm_notebook.notebook.display import display_for
 from farm_notebook.notebook.formats import FORMATS, fenced_code
@@ -21,12 +27,7 @@ __all__ = ["ChatTurn", "prepare"]
 
 def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -> ChatTurn | None:
     """Everything up to the request; ``None`` where nothing is to be sent."""
-    defaults = session.defaults.of_cells()
-    if cell is None:
-        options, prompt = parse_line(line, session.fill, defaults)
-    else:
-        options = parse_cell_line(line, session.fill, defaults, is_model=session.is_model)
-        prompt = cell.strip("\n")
+    options, prompt = read_cell(session, line, cell, parse_line=parse_line, parse_cell_line=parse_cell_line)
     if is_only_reset(session, options, prompt):
         return None
     filled, said = read_prompt(session, options, prompt)

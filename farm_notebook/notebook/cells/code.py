@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 from farm_notebook.notebook.asked import AskedTurn
 from farm_notebook.notebook.cells.code_options import CodeOptions, parse_cell_line, parse_line
-from farm_notebook.notebook.cells.question import is_only_reset, read_prompt, request_for, show_request
+from farm_notebook.notebook.cells.question import (
+    is_only_reset,
+    read_cell,
+    read_prompt,
+    request_for,
+    show_request,
+)
 from farm_notebook.notebook.code_cell import CodeCell, cell_of
 from farm_notebook.notebook.context.mentioned import imports_of, names_in_prose
 from farm_notebook.notebook.context.piece import Piece
@@ -59,12 +65,7 @@ class CellFormat(CodeFormat):
 
 def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -> AskedTurn | None:
     """Everything up to the request; ``None`` where nothing is to be sent."""
-    defaults = session.defaults.of_cells()
-    if cell is None:
-        options, prompt = parse_line(line, session.fill, defaults)
-    else:
-        options = parse_cell_line(line, session.fill, defaults, is_model=session.is_model)
-        prompt = cell.strip("\n")
+    options, prompt = read_cell(session, line, cell, parse_line=parse_line, parse_cell_line=parse_cell_line)
     if is_only_reset(session, options, prompt):
         return None
     filled, said = read_prompt(session, options, prompt)

@@ -11,7 +11,7 @@ from farm_notebook import loop
 from farm_notebook.errors import FarmError, InvalidRequestError, MissingExtraError, NoTargetAnsweredError
 from farm_notebook.farm.compare import ComparisonRun
 from farm_notebook.notebook.cells.compare_options import CompareOptions, parse_cell_line, parse_line
-from farm_notebook.notebook.cells.question import read_prompt
+from farm_notebook.notebook.cells.question import read_cell, read_prompt
 from farm_notebook.notebook.compare_display import CompareDisplay, compare_display_for
 from farm_notebook.notebook.context.gather import budget_of
 from farm_notebook.notebook.context.read import read_context
@@ -28,12 +28,7 @@ MOST_NAMES = 12  # that an error lists
 
 def prepare(session: Session, line: str, cell: str | None, *, owns_cell: bool) -> CompareTurn | None:
     """Everything up to the requests; ``None`` where nothing is to be sent."""
-    defaults = session.defaults.of_cells()
-    if cell is None:
-        options, prompt = parse_line(line, session.fill, defaults)
-    else:
-        options = parse_cell_line(line, session.fill, defaults, is_model=session.is_model)
-        prompt = cell.strip("\n")
+    options, prompt = read_cell(session, line, cell, parse_line=parse_line, parse_cell_line=parse_cell_line)
     if len(options.models) < 2:
         raise InvalidRequestError(_too_few(session, options))
     if options.out and find_spec("pandas") is None:  # said before anything is paid for

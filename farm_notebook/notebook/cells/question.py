@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from farm_notebook.notebook.interpolation import Filled, interpolate
 from farm_notebook.notebook.pictures import read_pictures
@@ -13,7 +13,36 @@ if TYPE_CHECKING:
     from farm_notebook.notebook.cells.shared_options import AskOptions, CellOptions
     from farm_notebook.notebook.session import Session
 
-__all__ = ["is_only_reset", "read_prompt", "request_for", "show_request"]
+__all__ = ["is_only_reset", "read_cell", "read_prompt", "request_for", "show_request"]
+
+OptionsT = TypeVar("OptionsT", bound="CellOptions")
+
+
+def read_cell(
+    session: Session,
+    line: str,
+    cell: str | None,
+    *,
+    parse_line: Callable[..., tuple[OptionsT, str]],
+    parse_cell_line: Callable[..., OptionsT],
+) -> tuple[OptionsT, str]:
+    """The options of a magic, and its prompt.
+
+    Args:
+        session: The shell's.
+        line: What stands behind the magic's name.
+        cell: The lines below; ``None`` of a line magic.
+        parse_line: Of the magic's options module.
+        parse_cell_line: Of the same.
+
+    Raises:
+        InvalidRequestError: Quoting what is wrong with the line.
+    """
+    defaults = session.defaults.of_cells()
+    if cell is None:
+        return parse_line(line, session.fill, defaults)
+    options = parse_cell_line(line, session.fill, defaults, is_model=session.is_model)
+    return options, cell.strip("\n")
 
 
 def is_only_reset(session: Session, options: AskOptions, prompt: str) -> bool:
