@@ -76,3 +76,21 @@ test("a panel whose kernel is gone says so, and keeps what it showed", async () 
   expect(el.textContent).toContain("The kernel of this panel is gone");
   expect(el.textContent).toContain("aGreet");
 });
+
+test("keys stay in a panel, but for the one that saves", async () => {
+  const kernel = new FakeKernel(["greeting"]);
+  const { el, end } = view(widget(), kernel);
+  await settle(() => kernel.tell("greeting", { state: { text: "hello" } }));
+  const root = el.querySelector(".farm-panel");
+  const heard: string[] = [];
+  const listen = (event: KeyboardEvent) => heard.push(event.key);
+  const press = (key: string, ctrlKey = false) => {
+    root?.querySelector("button")?.dispatchEvent(new KeyboardEvent("keydown", { key, ctrlKey, bubbles: true }));
+    return root?.hasAttribute("data-lm-suppress-shortcuts");
+  };
+  document.addEventListener("keydown", listen);
+  expect([press("d"), press("s", true), press("x")]).toEqual([true, false, true]);
+  expect(heard).toEqual(["s"]);
+  await settle(end);
+  document.removeEventListener("keydown", listen);
+});

@@ -3,6 +3,7 @@
 import type { AnyWidget } from "@anywidget/types";
 import { render, type ComponentType } from "preact";
 import { Host, type Model, type PartHost } from "./host";
+import { keepKeys } from "./keys";
 import { ConnectionNote } from "./notes";
 import { hideStatic } from "./static";
 import { View } from "./view";
@@ -36,9 +37,11 @@ export function mount(Panel: ComponentType<PanelProps>): AnyWidget {
         const root = el.appendChild(document.createElement("div"));
         root.className = "farm-panel";
         const view = new View(shared, root);
+        const letKeysGo = keepKeys(root);
         render(<Whole host={shared} view={view} panel={Panel} />, root);
         return () => {
           render(null, root);
+          letKeysGo();
           view.dispose();
           root.remove();
         };

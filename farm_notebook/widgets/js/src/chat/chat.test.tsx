@@ -265,21 +265,6 @@ test("elsewhere the kernel puts it below the next cell, and the button says so",
   expect(document.body.textContent).toContain("Comes below the next cell you run");
 });
 
-test("keys stay in the panel, but for the one that saves", async () => {
-  const { panel } = open();
-  const heard: string[] = [];
-  const listen = (event: KeyboardEvent) => heard.push(event.key);
-  document.addEventListener("keydown", listen);
-  await press(button("More"), "d");
-  expect(panel.hasAttribute("data-lm-suppress-shortcuts")).toBe(true);
-  await press(field(), "s", { ctrlKey: true });
-  expect(panel.hasAttribute("data-lm-suppress-shortcuts")).toBe(false);
-  await press(field(), "x");
-  expect(panel.hasAttribute("data-lm-suppress-shortcuts")).toBe(true);
-  document.removeEventListener("keydown", listen);
-  expect(heard).toEqual(["s"]);
-});
-
 test("pictures that are pasted wait to be sent, and can be taken away", async () => {
   const { kernel, root } = open();
   const files = [new File([new Uint8Array(3)], "plot.png", { type: "image/png" })];

@@ -9,7 +9,6 @@ import { attach, Composer, useDraft } from "./composer";
 import { useExporting } from "./exporting";
 import { Header } from "./header";
 import { IconButton } from "./icons";
-import { useOwnKeys } from "./keys";
 import type { NotebookCells } from "./notebook";
 import type { ChatHost } from "./state";
 import { Transcript } from "./transcript";
@@ -37,7 +36,6 @@ export function ChatPanel({ host, notebook }: ChatPanelProps) {
     draft.text.value = prompt;
     input.current?.focus();
   };
-  useOwnKeys(root);
   const drop = useDrop((files) => attach(draft, files));
   return (
     <section

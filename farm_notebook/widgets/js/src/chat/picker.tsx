@@ -1,7 +1,8 @@
 /** A list to choose from, narrowed by what is typed; what is typed can be chosen as well. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useUniqueId } from "../base";
 import { Icon } from "./icons";
 
 export interface Choice {
@@ -29,7 +30,7 @@ export function Picker({ label, placeholder, choices, chosen, offer, onChoose, s
   const active = useSignal(0);
   const input = useRef<HTMLInputElement>(null);
   const list = useRef<HTMLUListElement>(null);
-  const id = useId();
+  const id = useUniqueId();
   useLayoutEffect(() => input.current?.focus(), []); // before the next key is pressed
   const shown = narrowed(choices, typed.value, offer);
   const at = Math.min(active.value, shown.length - 1);

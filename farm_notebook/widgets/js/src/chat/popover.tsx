@@ -2,7 +2,8 @@
 
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
+import { useUniqueId } from "../base";
 
 export interface PopoverProps {
   /** The button's name, with its present value where it has one. */
@@ -20,7 +21,7 @@ export function Popover({ label, face, kind, align = "start", onOpen, children }
   const isOpen = useSignal(false);
   const root = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
-  const id = useId();
+  const id = useUniqueId();
   const close = (): void => {
     isOpen.value = false;
     button.current?.focus();

@@ -4,7 +4,8 @@
  */
 
 import type { ComponentChild } from "preact";
-import { useId, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
+import { useUniqueId } from "../base";
 
 export interface Tab {
   name: string;
@@ -20,7 +21,7 @@ interface TabsProps {
 }
 
 export function Tabs({ label, tabs, open, onOpen }: TabsProps) {
-  const id = useId();
+  const id = useUniqueId();
   const list = useRef<HTMLDivElement>(null);
   const onKeyDown = (event: KeyboardEvent): void => {
     const index = tabs.findIndex((tab) => tab.name === open);

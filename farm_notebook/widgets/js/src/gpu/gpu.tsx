@@ -1,8 +1,18 @@
 /** The devices: whose their memory is, how busy and warm they are, and freeing what nobody uses. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect, useId } from "preact/hooks";
-import { BackgroundError, BusyNote, Button, ErrorNote, formats, useAction, type PartHost, type PartProps } from "../base";
+import { useEffect } from "preact/hooks";
+import {
+  BackgroundError,
+  BusyNote,
+  Button,
+  ErrorNote,
+  formats,
+  useAction,
+  useUniqueId,
+  type PartHost,
+  type PartProps,
+} from "../base";
 import { MemoryBar } from "./bar";
 import { Curve, SPAN_S } from "./curve";
 import type { Device, GPUSlices, Sample } from "./values";
@@ -11,7 +21,7 @@ export function GPUPanel({ host }: PartProps<GPUSlices>) {
   const devices = host.slice("devices").value ?? [];
   const samples = useSamples(host);
   const free = useAction(() => host.call("free"));
-  const explanation = useId();
+  const explanation = useUniqueId();
   return (
     <section class="farm-gpu" aria-label="Devices">
       <header class="farm-gpu-head">

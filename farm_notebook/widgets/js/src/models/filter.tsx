@@ -1,6 +1,6 @@
 /** Which models are listed: all, those on this machine, or those in memory. */
 
-import { useId } from "preact/hooks";
+import { useUniqueId } from "../base";
 
 export type Shown = "all" | "here" | "loaded";
 
@@ -8,7 +8,7 @@ const WORDS: Record<Shown, string> = { all: "All", here: "On this machine", load
 
 /** A radio group, so that the arrow keys go through it. */
 export function Filter({ chosen, onChoose }: { chosen: Shown; onChoose: (shown: Shown) => void }) {
-  const group = useId();
+  const group = useUniqueId();
   return (
     <fieldset class="farm-models-filter">
       <legend class="farm-unseen">Which models</legend>

@@ -1,7 +1,7 @@
 /** The models of one provider below its name and its health; they can be folded away. */
 
 import type { Signal } from "@preact/signals";
-import { useId } from "preact/hooks";
+import { useUniqueId } from "../base";
 import { Icon } from "../chat/icons";
 import { STOP } from "./keys";
 import { Row, type RowProps } from "./row";
@@ -17,7 +17,7 @@ interface GroupProps extends Omit<RowProps, "entry"> {
 }
 
 export function Group({ name, provider, shown, drawn, folded, ...rest }: GroupProps) {
-  const id = useId();
+  const id = useUniqueId();
   const isSearched = rest.words.length > 0; // what was found is not hidden
   const isOpen = isSearched || !folded.value.has(name);
   const toggle = (): void => {

@@ -1,7 +1,6 @@
 /** What calls came to: requests, tokens, cost, speed and kept answers, day by day and by model. */
 
-import { useId } from "preact/hooks";
-import { BackgroundError, BusyNote, ErrorNote, formats, useAction, type PartProps } from "../base";
+import { BackgroundError, BusyNote, ErrorNote, formats, useAction, useUniqueId, type PartProps } from "../base";
 import { Bars } from "./bars";
 import { days, PERIODS, ranked, type Period, type Row, type UsageSlices } from "./values";
 
@@ -55,7 +54,7 @@ export function UsagePanel({ host }: PartProps<UsageSlices>) {
 
 /** How far back; a radio group, so that the arrow keys go through it. */
 function Periods({ chosen, onChoose }: { chosen: Period; onChoose: (period: Period) => void }) {
-  const group = useId();
+  const group = useUniqueId();
   return (
     <fieldset class="farm-usage-periods">
       <legend class="farm-unseen">How far back</legend>
