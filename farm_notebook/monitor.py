@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from farm_notebook.config import HealthConfig
@@ -38,6 +38,7 @@ class HealthMonitor:
     Args:
         providers: Who is asked; it is called for each look.
         config: The deadline, and how long an answer is believed.
+        redact: Takes secrets out of what is told; it may read files, so it is called in a thread.
         clock: Seconds from any fixed moment.
         sleep: Waits some seconds, between two looks in the background.
     """
@@ -47,11 +48,13 @@ class HealthMonitor:
         providers: Providers,
         config: HealthConfig,
         *,
+        redact: Callable[[str], str] = str,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._providers = providers
         self._config = config
+        self._redact = redact
         self._clock = clock
         self._sleep = sleep
         self._known: dict[str, tuple[ProviderStatus, float]] = {}
@@ -146,8 +149,14 @@ class HealthMonitor:
                 asked.cancel()
                 self._given_up.add(asked)
                 asked.add_done_callback(self._given_up.discard)
+        if not status.healthy:
+            status = await asyncio.to_thread(self._without_secrets, status)
         self._note(status)
         return status
+
+    def _without_secrets(self, status: ProviderStatus) -> ProviderStatus:
+        fix = status.fix and self._redact(status.fix)
+        return replace(status, detail=self._redact(status.detail), fix=fix)
 
     def _note(self, status: ProviderStatus) -> None:
         before, _ = self._known.get(status.name, (None, 0.0))

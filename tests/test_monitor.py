@@ -95,6 +95,22 @@ async def never() -> None:
 # One look
 
 
+async def test_what_a_provider_says_of_itself_is_told_without_secrets() -> None:
+    async def tells() -> ProviderStatus:
+        return ProviderStatus("one", healthy=False, detail="s3cret-key is unknown", fix="replace s3cret-key")
+
+    async def fails() -> ProviderStatus:
+        raise ProviderConnectionError("s3cret-key was refused", provider="two")
+
+    providers = (Patient("one", tells), Patient("two", fails))
+    monitor = HealthMonitor(
+        lambda: (providers, ()), CONFIG, redact=lambda text: text.replace("s3cret-key", "***")
+    )
+    one, two = await monitor.check_all()
+    assert (one.detail, one.fix) == ("*** is unknown", "replace ***")
+    assert two.detail == "*** was refused"
+
+
 async def test_all_are_asked_at_once_and_told_in_their_order(clock: Clock) -> None:
     both_asked = asyncio.Barrier(2)
 

@@ -181,6 +181,18 @@ def _one_line_errors(kinds: tuple[type[BaseException], ...] = (FarmError,)) -> I
     try:
         yield
     except kinds as error:
+        _leave_secrets_out(error)
         line = f"\x1b[31m{type(error).__name__}\x1b[0m: {error}"
         error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]  # IPython's protocol
         raise
+
+
+def _leave_secrets_out(error: BaseException) -> None:
+    """Out of an error that a cell is about to show, and that is saved with it."""
+    from farm_notebook.farm import default_farm
+    from farm_notebook.providers.http import redact
+    from farm_notebook.stores.redaction import secrets_of
+
+    if isinstance(error, FarmError):
+        with contextlib.suppress(FarmError):  # the settings are wrong, which is what the error says then
+            redact(error, tuple(secrets_of(default_farm().config)))

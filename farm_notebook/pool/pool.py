@@ -68,7 +68,7 @@ class Pool:
         self.providers = SealedProviders(config) if is_replayed else self.live_providers
         self.providers.models.set_policies(config.models)
         self.breakers = Breakers(config.breaker)
-        self.health = HealthMonitor(self.providers.listed, config.health)
+        self.health = HealthMonitor(self.providers.listed, config.health, redact=self._redact)
         self.chooser = Chooser(
             config, self._models_of, ailment=self.ailment, in_flight=self.providers.in_flight
         )
