@@ -65,6 +65,12 @@ def test_code_goes_into_the_next_cell(shell: Shell) -> None:
     assert shell.ip.rl_next_input == "x = 1"
 
 
+def test_a_cell_may_keep_its_name(shell: Shell) -> None:
+    shell.run("%alias_magic ai farm_chat")
+    assert shell.reply("%%ai scripted:echo\nHi").text == "Hi"
+    assert shell.reply("%ai -m scripted:echo Hi").text == "Hi"
+
+
 def test_a_default_model_is_configured(shell: Shell) -> None:
     shell.run('%config FarmMagics.model = "scripted:count-2"')
     assert shell.reply("%%farm_chat\nWrite a poem about C++.").text.startswith("word0")
