@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Period", "UsagePanel", "UsagePart"]
 
+_PRE = '<pre style="font-family: monospace">'  # which pages that nbconvert makes do not take for granted
 PERIOD_S = 5.0  # between two looks while the panel is visible
 
 Period: TypeAlias = Literal["1d", "7d", "30d", "all"]
@@ -77,7 +78,7 @@ class UsagePart(Part):
         await self._draw()
 
     def static_html(self) -> str:
-        table = f"<pre>{escape(self._report.plain())}</pre>" if self._report.rows else ""
+        table = f"{_PRE}{escape(self._report.plain())}</pre>" if self._report.rows else ""
         return f"{self._picture}{table}<p>{escape(self._report.note)}</p>"
 
     def static_text(self) -> str:

@@ -42,7 +42,7 @@ def converted(source: Path, folder: Path, *options: str) -> Path:
     command = ["--to", "html", *options, str(source), "--output-dir", str(folder), "--output", "page.html"]
     subprocess.run(
         [sys.executable, "-m", "nbconvert", *command],
-        env={**os.environ, **SETTINGS},
+        env={**os.environ, **SETTINGS, "FARM_CACHE_DIR": str(folder)},
         check=True,
         capture_output=True,
         timeout=150,

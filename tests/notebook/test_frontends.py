@@ -149,6 +149,13 @@ def test_the_subcommands_of_farm_are_text_in_a_terminal(terminal: Terminal) -> N
     assert "Did you mean cache?" in terminal.run("%farm cach")
 
 
+def test_a_panel_in_a_terminal_is_what_it_shows_as_text(terminal: Terminal) -> None:
+    terminal.run("%farm_chat -m scripted:echo What remains?")
+    out = terminal.run("__import__('farm_notebook').ChatPanel()")
+    assert "You: What remains?\n\nWhat remains?\n\n(scripted:echo" in out
+    assert "<" not in out
+
+
 def test_a_key_typed_into_a_terminal_is_warned_of(terminal: Terminal) -> None:
     assert "looks like an API key (gsk_…)" in terminal.run("key = 'gsk_" + "aB3dE5fG7hJ9kL2mN4pQ6rS8'")
 
@@ -166,6 +173,8 @@ CELLS = (
     "%farm_chat --no-history -m scripted:count-3000 Go on.",
     "for word in ['one']:\n    %farm_chat --no-history -m scripted:slow-8 Is it {word}?",
 )
+
+PANEL = "import farm_notebook as farm\nfarm.ChatPanel()"
 
 
 def papermill(source: Path, target: Path) -> list[str]:
@@ -193,7 +202,7 @@ def executed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """A notebook after one tool has executed it."""
     command: Callable[[Path, Path], list[str]] = request.param
     folder = tmp_path_factory.mktemp("executed")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (*CELLS, PANEL)])
     nbformat.write(notebook, folder / "source.ipynb")
     run_module(command(folder / "source.ipynb", folder / "executed.ipynb"))
     return folder / "executed.ipynb"
@@ -217,6 +226,15 @@ def test_an_executed_notebook_has_one_static_answer_a_cell(executed: Path) -> No
         assert farm["finish_reason"] == "stop"
         assert "<small>" in output.data["text/markdown"]
         assert "widget" not in str(output.data)
+
+
+def test_an_executed_notebook_has_what_a_panel_shows_as_its_last_output(executed: Path) -> None:
+    notebook = nbformat.read(executed, as_version=4)
+    (cell,) = (cell for cell in notebook.cells if cell.source == PANEL)
+    live, static = cell.outputs
+    assert "application/vnd.jupyter.widget-view+json" in live.data
+    assert "The <strong>capital</strong> is Paris." in static.data["text/html"]
+    assert static.data["text/plain"].startswith("You: The **capital** is Paris.")
 
 
 def test_an_executed_notebook_becomes_html_that_shows_the_answer(executed: Path) -> None:
