@@ -12,7 +12,7 @@ from .lab import READY_S, NotebookPage
 from .looks import THEMES, use_theme, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel, pytest.mark.model, pytest.mark.slow]
-expect.set_options(timeout=20e3)
+expect.set_options(timeout=READY_S * 1e3)
 
 Open = Callable[[Sequence[str]], NotebookPage]
 
