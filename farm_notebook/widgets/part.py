@@ -110,6 +110,10 @@ class Part(ABC):
         """Have ``look`` awaited at once and every so many seconds, as long as a view is visible."""
         self._looks.append((period_s, look))
 
+    def redacted(self, text: str) -> str:
+        """A text of the user's or a model's without the secrets of the settings."""
+        return self._redact(text)
+
     async def problem(self, error: BaseException) -> Problem:
         """An error in words for the page, without secrets."""
         return await asyncio.to_thread(problem_of, error, self._redact)

@@ -529,3 +529,18 @@ def test_a_panel_with_a_model_that_leads_nowhere_is_not_made() -> None:
     with pytest.raises(ConfigError, match="switched off"):
         ChatPanel(model="openai:any", farm=farm)
     farm.close()
+
+
+def test_a_secret_that_a_cell_filled_in_is_sent_and_neither_shown_nor_saved(
+    page: Page, farm: Farm, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-planted-0123456789abcdef"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    threads.add("notebook", ChatMessage("user", f"Is {key} a key?"), Reply(f"Yes: {key}", ECHO, "stop"))
+    chat = Chat(page, farm, threads)
+    assert chat.call("send", text=f"And is {key} one?", images=[]) is None
+    page.wait_until(lambda: len(threads.exchanges("notebook")) == 2 and page.state["running"] is None)
+    assert threads.exchanges("notebook")[1].prompt.content == f"And is {key} one?"
+    shown = [json.dumps(page.frames), chat.part.static_html(), chat.part.static_text()]
+    assert [key in each for each in shown] == [False, False, False]
+    assert "Is *** a key?" in chat.part.static_text()

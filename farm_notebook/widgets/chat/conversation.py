@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -45,7 +45,7 @@ class Conversation:
         self._threads = threads
         self._thread = _named(thread)
         self._thumbnails = Thumbnails()
-        self._turns = Turns(self._thumbnails.get)
+        self._turns = Turns(self._thumbnails.get, part.redacted)
         self._turns.follow(threads.exchanges(self._thread))
         self._asking: Asking | None = None
         self._task: asyncio.Task[None] | None = None
@@ -58,8 +58,8 @@ class Conversation:
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
-        """What the page shows of it."""
-        return self._turns.exchanges
+        """What is shown of it, without secrets."""
+        return self._turns.shown()
 
     def slices(self) -> Slices:
         """What the page is told; of a very long conversation the end, and soon after that the rest."""
@@ -83,12 +83,12 @@ class Conversation:
         pieces, text, reasoning = self._asking.pieces.told
         return {
             "name": asked.name,
-            "question": question(asked.prompt, self._thumbnails.get),
+            "question": self._told_question(asked.prompt),
             "model": str(self._asking.request.ref),
             "keep": asked.keep if asked.keep < len(asked.before) else None,
             "pieces": pieces,
-            "text": text,
-            "reasoning": reasoning,
+            "text": self._part.redacted(text),
+            "reasoning": self._part.redacted(reasoning),
         }
 
     # Where something is asked.
@@ -247,14 +247,18 @@ class Conversation:
             self._part.set(**each)
 
     def _tell_piece(self, number: int, text: str, reasoning: str) -> None:
-        self._part.emit("piece", number=number, text=text, reasoning=reasoning)
+        clean = self._part.redacted
+        self._part.emit("piece", number=number, text=clean(text), reasoning=clean(reasoning))
+
+    def _told_question(self, prompt: ChatMessage) -> dict[str, Any]:
+        clean = replace(prompt, content=self._part.redacted(prompt.content))
+        return question(clean, self._thumbnails.get)
 
     def _told_attempt(self) -> dict[str, Any] | None:
         if self._attempt is None:
             return None
         asked, problem = self._attempt
-        told = question(asked.prompt, self._thumbnails.get)
-        return {"question": told, "problem": problem and asdict(problem)}
+        return {"question": self._told_question(asked.prompt), "problem": problem and asdict(problem)}
 
     def _names(self) -> list[str]:
         return sorted({*self._threads.names(), self._thread})

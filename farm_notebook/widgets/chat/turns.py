@@ -4,7 +4,7 @@ changed does not send the others again."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from types import MappingProxyType
 from typing import Any
@@ -25,10 +25,12 @@ class Turns:
 
     Args:
         thumbnail: The small picture that is shown for an image, as a ``data:`` URL.
+        redact: Takes secrets out of a text: a cell may have filled one into its prompt.
     """
 
-    def __init__(self, thumbnail: Callable[[Image], str | None]) -> None:
+    def __init__(self, thumbnail: Callable[[Image], str | None], redact: Callable[[str], str] = str) -> None:
         self._thumbnail = thumbnail
+        self._redact = redact
         self._numbers = count(1)
         self._names: list[str] = []
         self._problems: dict[str, Problem] = {}
@@ -56,6 +58,10 @@ class Turns:
         self._names[same:] = [reserved.get(place) or self.reserve() for place in new]
         self.exchanges = exchanges
         return {"turns": list(self._names), "totals": self._totals(), **self._told(same)}
+
+    def shown(self) -> tuple[Exchange, ...]:
+        """The exchanges as they may be shown and saved."""
+        return tuple(_redacted(each, self._redact) for each in self.exchanges)
 
     def slices(self) -> list[Slices]:
         """All of them, in messages of a size that a page takes in at once; the first has the thread's end."""
@@ -92,7 +98,7 @@ class Turns:
         return {name: self._turn(name, each) for name, each in named}
 
     def _turn(self, name: str, exchange: Exchange) -> dict[str, Any]:
-        problem = self._problems.get(name)
+        problem, exchange = self._problems.get(name), _redacted(exchange, self._redact)
         return {
             "question": question(exchange.prompt, self._thumbnail),
             "answer": _answer(exchange.reply),
@@ -116,6 +122,15 @@ def question(prompt: ChatMessage, thumbnail: Callable[[Image], str | None]) -> d
         for image in prompt.images
     ]
     return {"text": prompt.content, "images": images}
+
+
+def _redacted(exchange: Exchange, redact: Callable[[str], str]) -> Exchange:
+    """An exchange as it may be shown; the thread keeps what was said."""
+    prompt, reply = exchange.prompt, exchange.reply
+    said, text, reasoning = redact(prompt.content), redact(reply.text), redact(reply.reasoning)
+    if (said, text, reasoning) == (prompt.content, reply.text, reply.reasoning):
+        return exchange
+    return Exchange(replace(prompt, content=said), replace(reply, text=text, reasoning=reasoning))
 
 
 def _answer(reply: Reply) -> dict[str, Any]:
