@@ -19,6 +19,7 @@ from farm_notebook.errors import (
     BackendCrashedError,
     BreakerOpenError,
     BudgetExceededError,
+    CassetteError,
     ConfigError,
     ContentRefusedError,
     ContextLengthError,
@@ -34,6 +35,7 @@ from farm_notebook.errors import (
     ModelNotFoundError,
     ModelUnloadedError,
     NoTargetAnsweredError,
+    NotRecordedError,
     OutOfMemoryError,
     ProviderConnectionError,
     ProviderError,
@@ -98,6 +100,9 @@ MAY_ANOTHER_ANSWER: Mapping[type[FarmError], bool] = {
     ModelUnloadedError: False,
     # It was an answer, and its model was asked to correct it.
     InvalidAnswerError: False,
+    # What was recorded is not there, or cannot be read: no model is asked in its place.
+    CassetteError: False,
+    NotRecordedError: False,
     # Nobody waits for an answer any more.
     InterruptedReply: False,
     # A package's own error, of which nothing is known.

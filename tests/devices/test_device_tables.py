@@ -88,7 +88,7 @@ def test_the_magic_gives_a_table_that_is_a_sequence_of_devices() -> None:
     shell: Any = SimpleNamespace(user_ns={}, history_manager=None)
     table = run_line(Session(shell, KnownModels()), "gpu")
     assert isinstance(table, Table)
-    assert table[0] is GPU
+    assert table[0] == GPU
     assert table[-1].id == "cpu"
     assert table[-1].utilization is not None
     assert "██▒▒▒▒░░░░ 80.0 GB" in str(table)

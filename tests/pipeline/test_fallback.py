@@ -264,11 +264,13 @@ KINDS = sorted(
 )
 OUR_OWN = {
     "InvalidRequestError",
+    "CassetteError",
     "ConfigError",
     "ContentRefusedError",
     "InterruptedReply",
     "InvalidAnswerError",
     "ModelUnloadedError",
+    "NotRecordedError",
     "FarmError",
 }
 

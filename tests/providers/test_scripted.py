@@ -352,10 +352,18 @@ def test_every_error_that_a_provider_may_raise_has_a_script() -> None:
     of_policies = {
         errors.BreakerOpenError,
         errors.BudgetExceededError,
+        errors.InvalidAnswerError,
         errors.LimitReachedError,
         errors.NoTargetAnsweredError,
     }
-    not_a_providers = {errors.FarmError, errors.InterruptedReply, errors.UnknownProviderError, *of_policies}
+    of_cassettes = {errors.CassetteError, errors.NotRecordedError}
+    not_a_providers = {
+        *of_cassettes,
+        errors.FarmError,
+        errors.InterruptedReply,
+        errors.UnknownProviderError,
+        *of_policies,
+    }
     assert set(ERRORS.values()) == tree - not_a_providers
 
 
