@@ -368,8 +368,7 @@ async def test_a_child_that_died_while_idle_is_not_noticed_by_the_next_caller(fa
     await load(farm)
     killed = pid_of(farm)
     psutil.Process(killed).kill()
-    while psutil.pid_exists(killed):  # until it is waited for
-        await asyncio.sleep(0.05)
+    await until(lambda: not psutil.pid_exists(killed))  # it is waited for
     await asyncio.sleep(0.2)
     await assert_answers(farm)
     assert pid_of(farm) != killed
