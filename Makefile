@@ -3,6 +3,7 @@
 PY := .venv/bin/python
 MODEL := llamacpp:smollm2:135m
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+MODEL_TESTS := tests/providers tests/models
 
 export PYTHON
 # Another environment that is active in the shell is none of ours; IPython would warn of it.
@@ -44,7 +45,9 @@ test: install-test widgets ## install what the tests need (Chromium and Redis to
 	@echo "==> running the tests of the panels' page side"
 	@$(PY) scripts/build_widgets.py test
 	@echo "==> running the tests, two files at a time"
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 2 --dist loadfile $(MODEL_TESTS:%=--ignore=%)
+	@echo "==> running those of providers and models by themselves: they need both cores"
+	@$(PY) -m pytest $(MODEL_TESTS)
 	@echo "==> running the notebooks, and comparing what they give with what they hold"
 	@FARM_DISPLAY__LIVE=0 FARM_CACHE__ENABLED=0 FARM_HISTORY__ENABLED=0 $(PY) -m pytest --nbval $(NOTEBOOKS)
 

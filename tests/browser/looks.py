@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 __all__ = ["THEMES", "use_theme", "violations"]
 
 THEMES = ("Dark", "Light")  # the light one last, so that the next test finds it
+FADED_MS = 500
 
 _AXE = Path(__file__).parents[2] / "farm_notebook/widgets/js/node_modules/axe-core/axe.min.js"
 _CHANGE = "theme => void window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
@@ -21,12 +22,14 @@ def use_theme(page: Page, name: str) -> None:
     page.evaluate(_CHANGE, f"JupyterLab {name}")
     is_light = "true" if name == "Light" else "false"
     page.locator(f'body[data-jp-theme-light="{is_light}"]').wait_for(state="attached")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page meanwhile
+    page.wait_for_timeout(FADED_MS)  # until the colours have faded over
 
 
-def violations(page: Page, selector: str) -> list[str]:
-    """What axe finds wrong below the elements of a selector; see https://github.com/dequelabs/axe-core."""
+def violations(root: Locator) -> list[str]:
+    """What axe finds wrong below an element; see https://github.com/dequelabs/axe-core."""
     if not _AXE.exists():
         pytest.skip("axe-core is not installed: make widgets")
-    page.add_script_tag(path=_AXE)
-    found: list[str] = page.evaluate(_FIND, selector)
+    root.page.add_script_tag(path=_AXE)
+    found: list[str] = root.evaluate(_FIND)
     return found

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from .lab import READY_S, LabServer, NotebookPage, wait_for
+from .looks import THEMES, use_theme, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel, pytest.mark.model, pytest.mark.timeout(400)]
 
@@ -25,11 +26,6 @@ STREAMS = (
 CODE = "Here it is:\n\n```python\nx = 1\n```\n"
 SLOW = "scripted:slow-2000"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-
-AXE = Path(__file__).parents[2] / "farm_notebook/widgets/js/node_modules/axe-core/axe.min.js"
-FIND = "axe.run('.farm-chat').then(({violations}) => violations.map(({id, nodes}) => id + nodes[0].html))"
-
-THEME = "name => jupyterapp.commands.execute('apputils:change-theme', {theme: `JupyterLab ${name}`})"
 
 # What a person does who pastes or drops a file; a browser under test has no clipboard of the system's.
 GIVE = """\
@@ -307,19 +303,15 @@ def test_pictures_for_the_documentation(open_notebook: OpenNotebook, page: Page,
     chat = Chat(page.locator(".farm-chat"))
     chat.field.fill("Now as a seaborn plot, please.")
     try:
-        for theme, is_light in (("Dark", "false"), ("Light", "true")):
-            page.evaluate(THEME, theme)
-            page.wait_for_function("is => document.body.dataset.jpThemeLight === is", arg=is_light)
-            page.wait_for_timeout(500)  # until the colours have faded over
+        for theme in THEMES:
+            use_theme(page, theme)
             chat.root.screenshot(path=pictures / f"chat-panel-{theme.lower()}.png")
             colours = "e => ['color', 'backgroundColor'].map(name => getComputedStyle(e)[name])"
             text, ground = map(_lightness, chat.root.evaluate(colours))
             assert (text < ground) == (theme == "Light")
-            if AXE.exists():
-                page.add_script_tag(path=AXE)
-                assert page.evaluate(FIND) == []
+            assert violations(chat.root) == []
     finally:
-        page.evaluate(THEME, "Light")
+        use_theme(page, "Light")
 
 
 def _lightness(colour: str) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from .lab import READY_S, LabServer, NotebookPage, wait_for
+from .looks import THEMES, use_theme, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel, pytest.mark.model, pytest.mark.slow]
 expect.set_options(timeout=READY_S * 1e3)
@@ -48,9 +49,6 @@ words => window.jupyterapp.shell.currentWidget.content.model.cells.get(0).output
 RESTART = """\
 () => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()
     .then(() => { document.body.dataset.restarted = "" })"""
-THEME = "theme => void window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
-AXE = Path(__file__).parents[2] / "farm_notebook/widgets/js/node_modules/axe-core/axe.min.js"
-FIND = "() => axe.run('.farm-panel').then(found => found.violations.map(each => `${each.id}: ${each.help}`))"
 
 
 def panels(page: Page) -> Locator:
@@ -64,13 +62,6 @@ def toy(page: Page) -> Locator:
 
 def refresh(page: Page) -> Locator:
     return panels(page).get_by_role("button", name="Refresh").first
-
-
-def theme(page: Page, name: str) -> None:
-    page.evaluate(THEME, name)
-    is_light = "true" if name.endswith("Light") else "false"
-    page.locator(f'body[data-jp-theme-light="{is_light}"]').wait_for(state="attached")
-    page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page meanwhile
 
 
 def test_the_panel_tells_the_state_and_its_button_asks_again(open_notebook: Open, page: Page) -> None:
@@ -132,20 +123,34 @@ def test_two_views_stay_in_step(open_notebook: Open, page: Page) -> None:
         expect(toy(page).nth(index)).to_contain_text("is down")
 
 
+def test_two_browser_tabs_stay_in_step(
+    open_notebook: Open, page: Page, lab: LabServer, browser_context: BrowserContext
+) -> None:
+    notebook = open_notebook([PANEL, DOWN])
+    notebook.run(0)
+    expect(toy(page)).to_contain_text("all is well")
+    notebook.save()
+    other = browser_context.new_page()
+    NotebookPage(lab, other, notebook.path).open()
+    expect(toy(other)).to_contain_text("all is well")
+    notebook.run(1)
+    refresh(other).click()
+    for tab in (page, other):
+        expect(toy(tab)).to_contain_text("is down")
+    other.close()
+
+
 def test_both_themes_are_readable(open_notebook: Open, page: Page, pictures: Path) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: make widgets")
     notebook = open_notebook([PANEL])
     notebook.run(0)
     expect(toy(page)).to_contain_text("all is well")
-    page.add_script_tag(path=AXE)
     try:
-        for name in ("Dark", "Light"):
-            theme(page, f"JupyterLab {name}")
+        for name in THEMES:
+            use_theme(page, name)
             panels(page).screenshot(path=pictures / f"health-panel-{name.lower()}.png")
-            assert page.evaluate(FIND) == []
+            assert violations(panels(page)) == []
     finally:
-        theme(page, "JupyterLab Light")
+        use_theme(page, "Light")
 
 
 def saved_notebook_reads(notebook: NotebookPage, page: Page) -> str:

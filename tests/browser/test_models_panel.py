@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from .lab import READY_S, LabServer, NotebookPage
+from .looks import THEMES, use_theme, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel, pytest.mark.model, pytest.mark.slow]
 expect.set_options(timeout=READY_S * 1e3)
@@ -49,9 +50,6 @@ class Toy(ScriptedProvider):
 """
 PANEL = "panel = farm.ModelPicker()\npanel"
 EMBEDDED = "llamacpp:smollm2:135m"
-AXE = Path(__file__).parents[2] / "farm_notebook/widgets/js/node_modules/axe-core/axe.min.js"
-FIND = "root => axe.run(root).then(found => found.violations.map(each => `${each.id}: ${each.help}`))"
-THEME = "theme => void window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
 NOTE_PROGRESS = """\
 () => {
     window.progress = [];
@@ -214,18 +212,9 @@ def test_the_keyboard_alone_will_do(open_notebook: Open, page: Page) -> None:
     assert (notebook.cells.count(), notebook.prompt(1)) == (3, "[2]:"), "a key went to the notebook"
 
 
-def theme(page: Page, name: str) -> None:
-    page.evaluate(THEME, name)
-    is_light = "true" if name.endswith("Light") else "false"
-    page.locator(f'body[data-jp-theme-light="{is_light}"]').wait_for(state="attached")
-    page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page meanwhile
-
-
 def test_both_themes_are_readable_and_the_dashboard_holds_all_panels(
     open_notebook: Open, page: Page, pictures: Path
 ) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: make widgets")
     notebook = open_notebook([STORY, PANEL, "farm.Dashboard()"])
     page.set_viewport_size({"width": 1200, "height": 1000})
     notebook.run(0)
@@ -235,14 +224,12 @@ def test_both_themes_are_readable_and_the_dashboard_holds_all_panels(
     picker.do("Load", "broken-shards:7b")
     expect(picker.line("broken-shards:7b").get_by_role("alert")).to_be_visible()
     expect(picker.line("qwen3:4b")).to_contain_text(" left")
-    page.add_script_tag(path=AXE)
     try:
-        for name in ("Dark", "Light"):
-            theme(page, f"JupyterLab {name}")
-            page.wait_for_timeout(300)  # until the colours have faded over
+        for name in THEMES:
+            use_theme(page, name)
             picker.line("llama3.2:3b").hover()
             picker.root.screenshot(path=pictures / f"models-panel-{name.lower()}.png")
-            assert picker.root.evaluate(FIND) == []
+            assert violations(picker.root) == []
         notebook.run(2)
         dashboard = page.locator(".farm-panel").last
         for tab, label in (("Devices", "Devices"), ("Health", "Health of the providers"), ("Usage", "Usage")):
@@ -254,9 +241,9 @@ def test_both_themes_are_readable_and_the_dashboard_holds_all_panels(
         expect(Picker(dashboard).line("qwen3:4b").get_by_role("progressbar")).to_be_visible()
         Picker(dashboard).line("llama3.2:3b").hover()
         dashboard.screenshot(path=pictures / "dashboard-light.png")
-        assert dashboard.evaluate(FIND) == []
+        assert violations(dashboard) == []
     finally:
-        theme(page, "JupyterLab Light")
+        use_theme(page, "Light")
 
 
 STORY = """\
