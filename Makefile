@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 MODEL := llamacpp:smollm2:135m
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-MODEL_TESTS := tests/providers tests/models
+MODEL_TESTS := tests/models $(wildcard tests/providers/test_huggingface*.py tests/providers/test_llamacpp*.py)
 
 export PYTHON
 # Another environment that is active in the shell is none of ours; IPython would warn of it.
