@@ -17,6 +17,7 @@ import pytest
 from farm_notebook import loop
 from farm_notebook.config import load_config
 from farm_notebook.farm import Farm
+from farm_notebook.providers.scripted import ScriptedProvider
 from farm_notebook.weights.catalog import CATALOG
 from farm_notebook.weights.fetch import fetch, local_path
 
@@ -30,6 +31,7 @@ os.environ["FARM_HISTORY__ENABLED"] = "false"
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="farm-tests-config-")
 
 EMBEDDED = "smollm2:135m"
+SOON_S = 20.0  # far more than anything here takes
 LET_GO_S = 3.0  # from a close to the last of its tasks and processes
 
 
@@ -68,6 +70,17 @@ def no_leaks() -> Iterator[None]:
     """Fail a test that leaves a llama.cpp child or a task on the farm's loop that was not there before."""
     with _nothing_left():
         yield
+
+
+@pytest.fixture
+def no_stream_is_left_open() -> Iterator[None]:
+    """Fail a test that leaves a stream of the scripted provider open."""
+    assert ScriptedProvider.open_streams == 0
+    yield
+    give_up_at = time.monotonic() + SOON_S
+    while ScriptedProvider.open_streams and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+    assert ScriptedProvider.open_streams == 0
 
 
 @pytest.fixture(scope="module")

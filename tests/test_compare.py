@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -27,18 +26,10 @@ from farm_notebook.types import (
     TextDelta,
 )
 
+pytestmark = pytest.mark.usefixtures("no_stream_is_left_open")
+
 SOON_S = 20.0  # far more than anything here takes
 ENDLESS = "scripted:stall-3"  # three words, and then nothing more
-
-
-@pytest.fixture(autouse=True)
-def no_stream_is_left_open() -> Iterator[None]:
-    assert ScriptedProvider.open_streams == 0
-    yield
-    give_up_at = time.monotonic() + SOON_S
-    while ScriptedProvider.open_streams and time.monotonic() < give_up_at:
-        time.sleep(0.01)
-    assert ScriptedProvider.open_streams == 0
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
@@ -48,17 +48,9 @@ from farm_notebook.types import (
     Usage,
 )
 
+pytestmark = pytest.mark.usefixtures("no_stream_is_left_open")
+
 SOON_S = 20.0  # far more than anything here takes
-
-
-@pytest.fixture(autouse=True)
-def no_stream_is_left_open() -> Iterator[None]:
-    assert ScriptedProvider.open_streams == 0
-    yield
-    give_up_at = time.monotonic() + SOON_S
-    while ScriptedProvider.open_streams and time.monotonic() < give_up_at:
-        time.sleep(0.01)
-    assert ScriptedProvider.open_streams == 0
 
 
 @pytest.fixture

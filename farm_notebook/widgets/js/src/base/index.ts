@@ -6,6 +6,6 @@ export * as formats from "./formats";
 export { CallError, Host, PartHost, uniqueId, type Connection, type Problem } from "./host";
 export { useUniqueId } from "./ids";
 export { mount, mountPart, type PanelProps, type PartProps } from "./mount";
-export { BackgroundError, BusyNote, ErrorNote } from "./notes";
+export { BackgroundError, BusyNote, Dismiss, ErrorNote } from "./notes";
 export { View } from "./view";
 export { watchVisibility } from "./visibility";

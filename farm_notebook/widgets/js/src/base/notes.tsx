@@ -20,12 +20,17 @@ export function ErrorNote({ problem, onDismiss }: { problem: Problem | null; onD
         <span>{problem.message}</span>
         {problem.fix === null ? null : <code>{problem.fix}</code>}
       </div>
-      {onDismiss && (
-        <button type="button" class="farm-dismiss" aria-label="Dismiss this message" onClick={onDismiss}>
-          ×
-        </button>
-      )}
+      {onDismiss && <Dismiss onClick={onDismiss} />}
     </div>
+  );
+}
+
+/** Takes a note away. */
+export function Dismiss({ onClick }: { onClick: () => void }) {
+  return (
+    <button type="button" class="farm-dismiss" aria-label="Dismiss this message" onClick={onClick}>
+      ×
+    </button>
   );
 }
 

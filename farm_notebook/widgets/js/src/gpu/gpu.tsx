@@ -6,6 +6,7 @@ import {
   BackgroundError,
   BusyNote,
   Button,
+  Dismiss,
   ErrorNote,
   formats,
   useAction,
@@ -23,8 +24,8 @@ export function GPUPanel({ host }: PartProps<GPUSlices>) {
   const free = useAction(() => host.call("free"));
   const explanation = useUniqueId();
   return (
-    <section class="farm-gpu" aria-label="Devices">
-      <header class="farm-gpu-head">
+    <section class="farm-frame farm-gpu" aria-label="Devices">
+      <header class="farm-head">
         <h3>Devices</h3>
         <span class="farm-gpu-explanation" id={explanation}>
           unloads idle models, and tells what still holds memory
@@ -106,14 +107,7 @@ function Freed({ host }: { host: PartHost<GPUSlices> }) {
         <strong>Freed at {formats.clockTime(freed.at)}</strong>
         <span>{freed.lines.join("\n")}</span>
       </div>
-      <button
-        type="button"
-        class="farm-dismiss"
-        aria-label="Dismiss this message"
-        onClick={() => (dismissed.value = freed.at)}
-      >
-        ×
-      </button>
+      <Dismiss onClick={() => (dismissed.value = freed.at)} />
     </div>
   );
 }

@@ -29,8 +29,8 @@ export function HealthPanel({ host }: PartProps<HealthSlices>) {
   const isChecking = host.slice("is_checking").value ?? false;
   const refresh = useAction(() => host.call("refresh"));
   return (
-    <section class="farm-health" aria-label="Health of the providers">
-      <header class="farm-health-head">
+    <section class="farm-frame farm-health" aria-label="Health of the providers">
+      <header class="farm-head">
         <h3>Providers</h3>
         <span class="farm-health-time" role="status">
           {isChecking ? "asking…" : checked(host.slice("checked_at").value)}

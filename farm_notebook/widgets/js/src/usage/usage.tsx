@@ -14,8 +14,8 @@ export function UsagePanel({ host }: PartProps<UsageSlices>) {
   const models = ranked(daily);
   const shared = { rows: daily, days: all, models };
   return (
-    <section class="farm-usage" aria-label="Usage">
-      <header class="farm-usage-head">
+    <section class="farm-frame farm-usage" aria-label="Usage">
+      <header class="farm-head">
         <h3>Usage</h3>
         <Periods chosen={host.slice("period").value ?? "7d"} onChoose={choose.run} />
       </header>
