@@ -138,8 +138,8 @@ class Part(ABC):
     def receive(self, call: str, args: Mapping[str, Any], call_id: str) -> None:
         """Begin with what the page called; it is told at once that this arrived, and later how it ended."""
         if self._outbox is not None:
+            self.spawn(self._answer(call, args, call_id))  # what it does at once goes out with the "ack"
             self._outbox.add({"ack": call_id})
-            self.spawn(self._answer(call, args, call_id))
 
     def show(self, is_shown: bool) -> None:
         """Note whether any view is visible."""
