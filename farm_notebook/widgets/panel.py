@@ -180,7 +180,7 @@ class Panel(AnyWidget):
             self._expiry = None
 
     async def _close_parts(self) -> None:
-        self._static.update_now()
+        await self._static.update_now()
         await asyncio.gather(*(part.aclose() for part in self._ordered))
 
     def _send_frames(self, name: str, frames: list[Frame]) -> None:

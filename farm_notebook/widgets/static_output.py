@@ -23,9 +23,10 @@ __all__ = ["StaticOutput", "static_bundle"]
 PERIOD_S = 2.0  # between two updates: each is kept in the notebook's document
 
 # JupyterLab's words for a view without a model ("Loading widget...", then "model not found") are bare text in
-# the output; a live widget is elements.
+# the output; a live widget is elements. (With :has(*) every element that is added anywhere in a live widget
+# would have the page look for styles anew.)
 _STYLE = (
-    ".jp-OutputArea-child:has(+ .jp-OutputArea-child .farm-static) > .jp-OutputArea-output:not(:has(*))"
+    ".jp-OutputArea-child:has(+ .jp-OutputArea-child .farm-static) > .jp-OutputArea-output:not(:has(> *))"
     "{display:none}"
 )
 
@@ -57,6 +58,8 @@ class StaticOutput:
         self._context = copy_context()
         self._shown: dict[str, str] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._making: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()  # what was made later is shown later
 
     def publish(self, shell: InteractiveShell) -> None:
         """Display it as an output of the running cell; later updates reach it."""
@@ -68,23 +71,27 @@ class StaticOutput:
     def update(self) -> None:
         """Have it made anew within ``period_s``. On the farm's loop."""
         if self._publisher is not None and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._period_s, self.update_now)
+            self._timer = asyncio.get_running_loop().call_later(self._period_s, self._begin)
 
-    def update_now(self) -> None:
-        """Make it anew, if it would differ. On the farm's loop."""
+    async def update_now(self) -> None:
+        """Make it anew, if it would differ. On the farm's loop, which goes on meanwhile."""
         self.stop()
-        if (
-            self._publisher is not None
-            and (bundle := static_bundle(self._panel_id, self._parts)) != self._shown
-        ):
-            self._shown = bundle
-            self._context.copy().run(self._write, update=True)
+        if self._publisher is None:
+            return
+        async with self._lock:
+            bundle = await asyncio.to_thread(static_bundle, self._panel_id, self._parts)
+            if bundle != self._shown:
+                self._shown = bundle
+                self._context.copy().run(self._write, update=True)
 
     def stop(self) -> None:
         """Leave it as it is."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _begin(self) -> None:
+        self._making = asyncio.get_running_loop().create_task(self.update_now())
 
     def _write(self, *, update: bool) -> None:
         transient = {"display_id": f"farm-{self._panel_id}"}

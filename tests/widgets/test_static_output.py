@@ -69,9 +69,9 @@ async def test_it_is_made_anew_once_in_a_while_however_often_the_state_settles()
 async def test_an_update_that_would_change_nothing_is_not_sent() -> None:
     shell = Shell()
     static = StaticOutput("cafe", [Text(stub_farm())])
-    static.update_now()
+    await static.update_now()
     static.publish(cast(Any, shell))
-    static.update_now()
+    await static.update_now()
     assert len(shell.published) == 1
 
 

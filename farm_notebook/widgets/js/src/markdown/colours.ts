@@ -1,10 +1,11 @@
-/** The colours of one code block: all of it when it is finished, its first lines now and then while it grows. */
+/** The colours of one code block: all of it when it is finished and near what is seen, its first lines now and then while it grows. */
 
 import { useSignal } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { spelt, REORDERING } from "./addresses";
-import { highlight, whenNear } from "./highlight";
+import { highlight } from "./highlight";
+import { whenNear } from "./near";
 
 /** Code in colours, and of which text: the first lines of the block, without the last one's end. */
 export interface Coloured {

@@ -1,4 +1,4 @@
-/** Colours for code, made when a block is finished and near the part of the page that is seen. */
+/** Colours for code. */
 
 import core from "highlight.js/lib/core";
 import bash from "highlight.js/lib/languages/bash";
@@ -21,13 +21,10 @@ import sql from "highlight.js/lib/languages/sql";
 import typescript from "highlight.js/lib/languages/typescript";
 import xml from "highlight.js/lib/languages/xml";
 import yaml from "highlight.js/lib/languages/yaml";
-import { inFrames } from "./frames";
 import { cleanCode } from "./sanitize";
 
 /** Longer code stays plain: its colours would take longer than a frame. */
 export const MOST_CHARS = 40_000;
-
-const NEAR = "400px";
 
 const highlighter = core.newInstance();
 highlighter.configure({ classPrefix: "farm-code-" });
@@ -50,28 +47,4 @@ export function highlight(text: string, language: string): DocumentFragment | un
   if (text.length > MOST_CHARS || !highlighter.getLanguage(language)) return undefined;
   const { value, illegal } = highlighter.highlight(text, { language, ignoreIllegals: true });
   return illegal ? undefined : cleanCode(value);
-}
-
-/** Calls `run` in a slice of a frame once `element` is near what is seen; returns what takes it back. */
-export function whenNear(element: Element, run: () => void): () => void {
-  let takeBack = (): void => {};
-  const start = (): void => {
-    takeBack();
-    takeBack = inFrames(() => {
-      run();
-      return false;
-    });
-  };
-  if (typeof IntersectionObserver === "undefined") start();
-  else {
-    const observer = new IntersectionObserver(
-      (entries) => {
-        if (entries.at(-1)?.isIntersecting) start();
-      },
-      { rootMargin: NEAR },
-    );
-    observer.observe(element);
-    takeBack = () => observer.disconnect();
-  }
-  return () => takeBack();
 }
