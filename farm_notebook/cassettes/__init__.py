@@ -9,6 +9,7 @@ from __future__ import annotations
 from farm_notebook.cassettes.asks import Ask, ask
 from farm_notebook.cassettes.cassette import Cassette, Mode
 from farm_notebook.cassettes.file import SUFFIX, CassetteFile, default_path
+from farm_notebook.cassettes.glances import glancing
 from farm_notebook.cassettes.lines import Line
 from farm_notebook.cassettes.scrub import scrub_for
 from farm_notebook.cassettes.shared import cassette_path, missing, rewind, shared_cassette
@@ -25,6 +26,7 @@ __all__ = [
     "ask",
     "cassette_path",
     "default_path",
+    "glancing",
     "missing",
     "rewind",
     "scrub_for",

@@ -87,6 +87,17 @@ class Cassette:
         self.repeated += 1
         return found[-1]
 
+    def latest(self, asked: Ask) -> Line | None:
+        """The recorded call that ``take`` gave last, else the first that asked this; the next take stays.
+
+        Args:
+            asked: Without secrets.
+        """
+        found = self._find(asked)
+        if not found:
+            return None
+        return _nth(found, max(0, self._given[found[0].id] - 1)) or found[-1]
+
     def number(self) -> int:
         """The number of a call that begins, by which takes are ordered."""
         return next(self._numbers)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from farm_notebook import loop
-from farm_notebook.cassettes.asks import summary
+from farm_notebook.cassettes.asks import Ask, summary
 from farm_notebook.cassettes.cassette import MODES, Cassette, Mode
+from farm_notebook.cassettes.difference import differences, nearest
 from farm_notebook.cassettes.file import SUFFIX, CassetteFile, default_path
 from farm_notebook.cassettes.lines import Line
-from farm_notebook.errors import CassetteError
+from farm_notebook.errors import CassetteError, NotRecordedError
 
-__all__ = ["cassette_path", "missing", "never_asked", "rewind", "shared_cassette"]
+__all__ = ["cassette_path", "missing", "never_asked", "not_recorded", "rewind", "shared_cassette"]
 
 MOST_NAMED = 10
 
@@ -86,6 +87,23 @@ def never_asked(path: Path, lines: Sequence[Line]) -> CassetteError:
             ]
         )
     )
+
+
+def not_recorded(asked: Ask, cassette: Cassette) -> NotRecordedError:
+    """The error of a call that is to be replayed and is not there: what differs from those that are."""
+    name = cassette.file.path.name
+    lines = [f"Not in {name}, from which answers are replayed: {summary(asked)}."]
+    similar = nearest(asked, (line.ask for line in cassette.known()))
+    if similar is None:
+        lines.append(f"No call of the kind {asked['call']!r} is recorded there.")
+    else:
+        lines.append("The most similar recorded call differs in this:")
+        lines += [f"  {difference}" for difference in differences(similar, asked)]
+    lines.append(
+        f"To record it, run `%farm record {name}` and the cells again; `FARM_CASSETTE=auto` records what is "
+        "missing. Nobody was asked."
+    )
+    return NotRecordedError("\n".join(lines))
 
 
 if hasattr(os, "register_at_fork"):

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
-from farm_notebook.cassettes.asks import Ask, ask_of_request, pictures_of, summary
+from farm_notebook.cassettes.asks import Ask, ask_of_request, pictures_of
 from farm_notebook.cassettes.cassette import Cassette
-from farm_notebook.cassettes.difference import differences, nearest
 from farm_notebook.cassettes.events import Timed, scrub_entries, write_events
 from farm_notebook.cassettes.failures import write_failure
+from farm_notebook.cassettes.glances import is_glance
 from farm_notebook.cassettes.lines import Line
 from farm_notebook.cassettes.playing import Sleep, answerer, play, recorded_value
 from farm_notebook.cassettes.scrub import Scrub
-from farm_notebook.cassettes.shared import cassette_path, missing, never_asked, shared_cassette
+from farm_notebook.cassettes.shared import cassette_path, missing, never_asked, not_recorded, shared_cassette
 from farm_notebook.cassettes.values import plain
 from farm_notebook.cassettes.vectors import write_embeddings
 from farm_notebook.config import CassetteConfig
@@ -266,9 +266,11 @@ class Tape:
         await cassette.open()
         if cassette.mode == "record":
             return None
-        line = cassette.take(asked)
+        line = cassette.latest(asked) if is_glance() else cassette.take(asked)
         if line is None and cassette.mode == "replay":
-            raise _not_recorded(asked, cassette)
+            raise not_recorded(asked, cassette)
+        if is_glance():
+            return line
         if line is not None and cassette.mode == "auto" and not await self._is_of_that_model(line):
             cassette.replace(line)
             line = None
@@ -338,7 +340,9 @@ class Tape:
         outcome: _Outcome,
         pictures: Iterable[Image] = (),
     ) -> None:
-        """Add a call that has ended to the cassette, and write it."""
+        """Add a call that has ended to the cassette, and write it; of a glance nothing is kept."""
+        if is_glance():
+            return
         took_ms = self._took_ms[asked["call"]] = round((self._clock() - called) * 1000)
         digest, is_local = None, False
         if (ref := _started(event for _, event in outcome.events or ())) is not None:
@@ -370,22 +374,6 @@ def _in_background(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
-
-
-def _not_recorded(asked: Ask, cassette: Cassette) -> NotRecordedError:
-    name = cassette.file.path.name
-    lines = [f"Not in {name}, from which answers are replayed: {summary(asked)}."]
-    similar = nearest(asked, (line.ask for line in cassette.known()))
-    if similar is None:
-        lines.append(f"No call of the kind {asked['call']!r} is recorded there.")
-    else:
-        lines.append("The most similar recorded call differs in this:")
-        lines += [f"  {difference}" for difference in differences(similar, asked)]
-    lines.append(
-        f"To record it, run `%farm record {name}` and the cells again; `FARM_CASSETTE=auto` records what is "
-        "missing. Nobody was asked."
-    )
-    return NotRecordedError("\n".join(lines))
 
 
 def _started(events: Iterable[Any]) -> ModelRef | None:

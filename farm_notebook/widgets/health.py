@@ -94,10 +94,12 @@ class HealthPart(Part):
     def _note(self) -> str:
         if self._checked_at is None:
             return "The providers have not been asked yet."
+        if self.farm.tape.settings.mode != "off":  # a time would be another one in the replay
+            return f"Asked when {self.farm.tape.path.name} was recorded."
         return time.strftime("Asked on %Y-%m-%d at %H:%M:%S.", time.localtime(self._checked_at))
 
     async def _refresh(self) -> None:
-        await self._look()
+        await self.glance(self._look)
 
     async def _look(self) -> None:
         self._looks_under_way += 1

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, ClassVar
 
+from farm_notebook.cassettes import glancing
+from farm_notebook.errors import NotRecordedError
 from farm_notebook.farm import AsyncFarm, Farm, default_farm
 from farm_notebook.stores.redaction import Redaction, secrets_of
 from farm_notebook.widgets.calls import Handler, begin
@@ -110,6 +113,14 @@ class Part(ABC):
         """Have ``look`` awaited at once and every so many seconds, as long as a view is visible."""
         self._looks.append((period_s, look))
 
+    async def glance(self, look: Callable[[], Awaitable[object]]) -> None:
+        """Have something looked at that no cell asked for, as ``while_shown`` does.
+
+        It is not recorded in a cassette; while one is replayed it tells what was told last, or nothing new.
+        """
+        with glancing(), suppress(NotRecordedError):
+            await look()
+
     def redacted(self, text: str) -> str:
         """A text of the user's or a model's without the secrets of the settings."""
         return self._redact(text)
@@ -181,7 +192,7 @@ class Part(ABC):
     async def _keep_looking(self, period_s: float, look: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
-                await look()
+                await self.glance(look)
             except Exception as error:  # noqa: BLE001 - the next look may succeed
                 self.emit("problem", **asdict(await self.problem(error)))
             await self._sleep(period_s)

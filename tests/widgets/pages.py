@@ -12,7 +12,7 @@ import comm
 import pytest
 from comm.base_comm import BaseComm
 
-from farm_notebook.config import FarmConfig
+from farm_notebook.config import CassetteConfig, FarmConfig
 from farm_notebook.farm import Farm
 from farm_notebook.types import ProviderStatus
 
@@ -98,7 +98,9 @@ class Page:
             self._news.notify_all()
 
 
-def stub_farm(*statuses: ProviderStatus, error: Exception | None = None) -> Farm:
+def stub_farm(
+    *statuses: ProviderStatus, error: Exception | None = None, cassette: CassetteConfig | None = None
+) -> Farm:
     """A farm whose providers say this of themselves; ``asked`` counts how often."""
 
     async def health(*, refresh: bool = False) -> list[ProviderStatus]:
@@ -108,6 +110,8 @@ def stub_farm(*statuses: ProviderStatus, error: Exception | None = None) -> Farm
         return list(farm.statuses)
 
     config = FarmConfig()
-    core = SimpleNamespace(health=health, config=config)
+    settings = cassette or config.cassette
+    tape = SimpleNamespace(settings=settings, path=settings.file)
+    core = SimpleNamespace(health=health, config=config, tape=tape)
     farm = SimpleNamespace(core=core, config=config, statuses=statuses, error=error, asked=0)
     return cast(Farm, farm)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
+from farm_notebook.config import CassetteConfig
 from farm_notebook.errors import ProviderError
 from farm_notebook.types import ProviderStatus
 from farm_notebook.widgets.health import HealthPanel, HealthPart
@@ -67,6 +69,15 @@ async def test_the_static_output_says_it_all_and_is_escaped() -> None:
         assert "start it" in told
         assert "Asked on 19" in told
     assert "<b>" not in part.static_html()
+    await part.aclose()
+
+
+@pytest.mark.parametrize("mode", ["record", "replay"])
+async def test_recorded_and_replayed_the_static_output_has_no_time(mode: Literal["record", "replay"]) -> None:
+    cassette = CassetteConfig(mode=mode, file=Path("story.farm.jsonl"))
+    part = HealthPart(stub_farm(WELL, cassette=cassette), clock=lambda: 0.0)
+    await part.ready()
+    assert part.static_text().endswith("\nAsked when story.farm.jsonl was recorded.")
     await part.aclose()
 
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from farm_notebook.errors import InvalidRequestError, ModelNotFoundError
+from farm_notebook.cassettes.glances import is_glance
+from farm_notebook.errors import InvalidRequestError, ModelNotFoundError, NotRecordedError
 from farm_notebook.widgets.calls import Handler, begin
 from farm_notebook.widgets.outbox import Slices
 from farm_notebook.widgets.part import Part
@@ -23,6 +24,7 @@ class Toy(Part):
         super().__init__(stub_farm(), sleep=self._turn_page)
         self.page_turned = asyncio.Event()
         self.looked = 0
+        self.glances: list[bool] = []
         self.seen: list[str] = []
         self.stop = asyncio.Event()
         self.while_shown(30, self._count)
@@ -55,9 +57,16 @@ class Toy(Part):
 
     async def _count(self) -> None:
         self.looked += 1
+        self.glances.append(is_glance())
         self.set(looked=self.looked)
         if self.looked == 2:
             raise ValueError("out of order")
+
+    async def begin_work(self) -> None:
+        async def work() -> None:
+            self.glances.append(is_glance())
+
+        await self.spawn(work())
 
     async def _turn_page(self, _: float) -> None:
         await self.page_turned.wait()
@@ -161,6 +170,22 @@ async def test_a_look_that_failed_is_told_and_the_next_one_follows(told: Told) -
     problem = await told.wait_for(event="problem")
     assert problem["data"]["message"] == "ValueError: out of order"
     assert told.part.looked == 3
+
+
+async def test_what_it_looks_at_while_it_is_seen_is_no_call_of_a_cell(told: Told) -> None:
+    told.part.show(True)
+    await told.wait_for(set={"looked": 1})
+    assert told.part.glances == [True]
+    await told.part.begin_work()
+    assert told.part.glances == [True, False]
+
+
+async def test_a_look_at_what_is_not_recorded_tells_nothing_new(told: Told) -> None:
+    async def look() -> None:
+        raise NotRecordedError("It is not in story.farm.jsonl.")
+
+    await told.part.glance(look)
+    assert told.frames == []
 
 
 async def test_an_error_in_the_background_is_told_to_the_views(told: Told) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -143,11 +144,10 @@ class ChatPart(Part):
         self._model, self._doubt = name, ""
         self._tell_model()
         if name is not None:
-            self.spawn(self._look_into(name))
+            self.spawn(self.glance(partial(self._look_into, name)))
 
     async def _list_models(self) -> None:
-        self._models = await model_choices(self.farm)
-        self.set(models=self._models)
+        await self.glance(self._look_at_models)
 
     async def _set(
         self,
@@ -197,6 +197,10 @@ class ChatPart(Part):
     def _check(self, model: str | None, settings: ChatSettings) -> None:
         """See that a request with these can be made."""
         self.farm.request("?", **settings.options(model))
+
+    async def _look_at_models(self) -> None:
+        self._models = await model_choices(self.farm)
+        self.set(models=self._models)
 
     async def _look_into(self, model: str) -> None:
         """Tell why a question to a model may fail; nobody waits for it."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import asdict
+from functools import partial
 from typing import Any, ClassVar
 
 from farm_notebook import loop
@@ -140,18 +141,19 @@ class ModelsPart(Part):
     async def _watch(self, name: str, is_watched: bool) -> None:
         models = self.farm.models
         await self._works.guard(name, models.watch(name) if is_watched else models.unwatch(name))
-        await self._look_at_memory()
+        await self.glance(self._look_at_memory)
 
     async def _pin(self, name: str, is_pinned: bool) -> None:
         """Of a model that is in memory, which therefore comes at once."""
         await self._works.guard(name, _exhaust(self.farm.models.load(name, pin=is_pinned)))
-        await self._look_at_memory()
+        await self.glance(self._look_at_memory)
 
     async def _dismiss(self, name: str) -> None:
         self._works.dismiss(name)
 
     async def _refresh(self) -> None:
-        await asyncio.gather(self._look(refresh=True), self._look_at_memory())
+        look = partial(self._look, refresh=True)
+        await asyncio.gather(self.glance(look), self.glance(self._look_at_memory))
 
     # How.
 
@@ -222,13 +224,13 @@ class ModelsPart(Part):
 
     async def _memory_is_due(self) -> None:
         self._is_memory_due = False  # what happens while it looks is looked at again
-        await self._look_at_memory()
+        await self.glance(self._look_at_memory)
 
     def _tell_works(self, has_ended: bool) -> None:
         self.set(**self._works.slices())
         if has_ended:
-            self.spawn(self._look_at_list())
-            self.spawn(self._look_at_memory())
+            self.spawn(self.glance(self._look_at_list))
+            self.spawn(self.glance(self._look_at_memory))
 
     def _settings_changed(self) -> None:
         """The default is another one, or providers and their models are."""
@@ -240,7 +242,7 @@ class ModelsPart(Part):
         self._default = named_default(self._farm.config)
         self.set(default=self._default, aliases=aliases(self._farm.config))
         if not self._default["ref"]:
-            self.spawn(self._route_default())
+            self.spawn(self.glance(self._route_default))
         self.settled()
 
     async def _route_default(self) -> None:
