@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from farm_notebook.errors import FarmError
 from farm_notebook.notebook.session import Session
 from farm_notebook.notebook.status import StatusLine
 from farm_notebook.types import Embeddings, Usage
 
-__all__ = ["embed_texts"]
+__all__ = ["Embedded", "embed_texts"]
 
 BATCH = 64  # texts
 HINT = (
@@ -18,7 +20,20 @@ HINT = (
 )
 
 
-def embed_texts(session: Session, texts: Sequence[str], *, model: str | None, line: StatusLine) -> Embeddings:
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors of texts, and how long they took.
+
+    Args:
+        embeddings: One unit vector a text.
+        took_s: Seconds that the model's calls took; replayed, those of the recording.
+    """
+
+    embeddings: Embeddings
+    took_s: float
+
+
+def embed_texts(session: Session, texts: Sequence[str], *, model: str | None, line: StatusLine) -> Embedded:
     """One unit vector a text; equal ones are asked for once.
 
     Args:
@@ -35,9 +50,11 @@ def embed_texts(session: Session, texts: Sequence[str], *, model: str | None, li
     wanted = list(dict.fromkeys(texts))
     found: dict[str, tuple[float, ...]] = {}
     counts: list[int | None] = []
+    took_s = 0.0
     for batch in _batches(wanted):
         if len(wanted) > BATCH:
             line.show(f"Embedding … {len(found):,} of {len(wanted):,} texts")
+        called = time.monotonic()
         try:
             made = session.farm.embed(batch, model=named)
         except KeyboardInterrupt:
@@ -48,11 +65,12 @@ def embed_texts(session: Session, texts: Sequence[str], *, model: str | None, li
             if named is None:
                 error.args = (f"{error} {HINT}",)
             raise
+        took_s += session.took_s("embed", time.monotonic() - called)
         found |= zip(batch, made.vectors, strict=True)
         counts.append(made.usage.input_tokens)
         named = str(made.ref)  # what was picked for the first goes on with the rest
     usage = Usage(None if None in counts else sum(count or 0 for count in counts))
-    return Embeddings(tuple(found[text] for text in texts), made.ref, usage)
+    return Embedded(Embeddings(tuple(found[text] for text in texts), made.ref, usage), took_s)
 
 
 def _batches(texts: Sequence[str]) -> list[Sequence[str]]:

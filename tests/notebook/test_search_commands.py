@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,19 @@ def test_the_texts_of_a_list_are_vectors_as_the_cells_value(shell: Shell) -> Non
     assert "by scripted:echo (6 tokens, " in out
     assert shell.ip.user_ns["vectors"] is result.result
     assert np.asarray(result.result).shape[0] == 3
+
+
+def test_replayed_vectors_took_as_long_as_when_they_were_recorded(shell: Shell, tmp_path: Path) -> None:
+    cassette = tmp_path / "story.farm.jsonl"
+    shell.ip.user_ns["many"] = [f"text {number}" for number in range(BATCH + 1)]  # in two calls
+    for line in (f"%farm record {cassette}", "%farm embed many"):
+        shell.run(line)[0].raise_error()
+    recorded, count = re.subn(r'"ms": \d+', '"ms": 61000', cassette.read_text())
+    assert count == 2
+    cassette.write_text(recorded)
+    shell.run(f"%farm replay {cassette}")
+    _, out = shell.run("%farm embed many")
+    assert out.splitlines()[0].endswith("by scripted:echo (130 tokens, 122.0 s).")
 
 
 def test_equal_texts_are_asked_for_once_and_many_a_batch_at_a_time(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from typing import TYPE_CHECKING
 
 from farm_notebook.errors import InvalidRequestError
@@ -40,9 +39,10 @@ def run(session: Session, arguments: argparse.Namespace) -> Embeddings:
     check_out(arguments.out)
     texts = read_texts(arguments.name, session.namespace(), arguments.column)
     _refuse_empty(texts, arguments.name)
-    line, began_at = StatusLine(session.shell), time.monotonic()
-    made = embed_texts(session, texts.texts, model=arguments.model, line=line)
-    line.end(_outcome(arguments.name, made, time.monotonic() - began_at))
+    line = StatusLine(session.shell)
+    embedded = embed_texts(session, texts.texts, model=arguments.model, line=line)
+    made = embedded.embeddings
+    line.end(_outcome(arguments.name, made, embedded.took_s))
     if arguments.out:
         session.shell.user_ns[arguments.out] = made
     session.known.add([str(made.ref)])

@@ -57,7 +57,7 @@ def run(session: Session, arguments: argparse.Namespace) -> object:
         raise InvalidRequestError("The question is empty. Write what to look for.")
     texts = read_texts(arguments.source, session.namespace(), arguments.column)
     line = StatusLine(session.shell)
-    made = embed_texts(session, (query, *texts.texts), model=arguments.model, line=line)
+    made = embed_texts(session, (query, *texts.texts), model=arguments.model, line=line).embeddings
     session.known.add([str(made.ref)])
     best = nearest(made.vectors[0], made.vectors[1:], arguments.k)
     found: object
