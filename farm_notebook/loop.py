@@ -75,6 +75,7 @@ async def run(work: Coroutine[Any, Any, T]) -> T:
     job = _Job(work)
     waiter = asyncio.wrap_future(job.outcome)
     try:
+        job.start()
         while not waiter.done():
             await asyncio.wait([waiter], timeout=POLL_S)
         return waiter.result()
@@ -86,6 +87,7 @@ def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     """Wait for ``work`` from a plain thread; Ctrl-C cancels it and is raised here once it let go."""
     job = _Job(work)
     try:
+        job.start()
         while True:
             done, _ = concurrent.futures.wait([job.outcome], POLL_S)
             if done:
@@ -110,6 +112,7 @@ async def iterate(events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
     job = _Job(buffer.drain(events))
     waiter = asyncio.wrap_future(job.outcome)
     try:
+        job.start()
         while not buffer.is_exhausted:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
@@ -130,6 +133,7 @@ def iterate_blocking(events: AsyncGenerator[T, None]) -> Generator[T, None, None
     buffer: _Buffer[T] = _Buffer(arrived.set)
     job = _Job(buffer.drain(events))
     try:
+        job.start()
         while not buffer.is_exhausted:
             arrived.wait(POLL_S)
             arrived.clear()
@@ -144,7 +148,8 @@ class _Job(Generic[T]):
     """One coroutine on the farm's loop, seen from outside.
 
     ``outcome`` is settled only when the coroutine has really ended: unlike the future of
-    ``asyncio.run_coroutine_threadsafe`` it can still be waited for after a cancel.
+    ``asyncio.run_coroutine_threadsafe`` it can still be waited for after a cancel. It begins with ``start``,
+    called in the ``try`` whose end cancels it: Ctrl-C may come in the very moment in which it has begun.
     """
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
@@ -156,12 +161,17 @@ class _Job(Generic[T]):
             raise RuntimeError(
                 "A blocking call on the farm's own event loop would wait for itself. Use AsyncFarm here."
             )
+        self._work = work
         self._task: asyncio.Task[T] | None = None
-        self._loop.call_soon_threadsafe(self._start, work, contextvars.copy_context())
+
+    def start(self) -> _Job[T]:
+        """Have the coroutine run."""
+        self._loop.call_soon_threadsafe(self._start, contextvars.copy_context())
+        return self
 
     def cancel(self) -> None:
         """Ask the coroutine to stop; ``outcome`` tells when it did."""
-        self._loop.call_soon_threadsafe(lambda: self._task is not None and self._task.cancel())
+        self._loop.call_soon_threadsafe(self._cancel)
 
     def cancel_and_wait(self) -> None:
         """Stop the coroutine if it still runs, and wait until its connections are closed."""
@@ -170,10 +180,17 @@ class _Job(Generic[T]):
             if threading.current_thread() is not _thread:  # where the garbage collector may drop a stream
                 concurrent.futures.wait([self.outcome], LET_GO_S)
 
-    def _start(self, work: Coroutine[Any, Any, T], context: contextvars.Context) -> None:
-        self._task = self._loop.create_task(work, context=context)
+    def _start(self, context: contextvars.Context) -> None:
+        self._task = self._loop.create_task(self._work, context=context)
         _open_tasks.add(self._task)
         self._task.add_done_callback(self._settle)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        elif not self.outcome.done():  # it was not started, and will not be
+            self._work.close()
+            self.outcome.set_exception(asyncio.CancelledError())
 
     def _settle(self, task: asyncio.Task[T]) -> None:
         _open_tasks.discard(task)
@@ -233,7 +250,7 @@ def _shut_down() -> None:
     if _loop is None or _loop.is_closed():
         return
     for closer in (*_closers, _leave_open_tasks)[::-1]:
-        concurrent.futures.wait([_Job(closer()).outcome], SHUTDOWN_S)
+        concurrent.futures.wait([_Job(closer()).start().outcome], SHUTDOWN_S)
     _loop.call_soon_threadsafe(_loop.stop)
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
+from typing import Any
 
 import pytest
 
@@ -260,6 +261,31 @@ def test_ctrl_c_in_the_main_thread_cancels_the_work_and_is_raised_there(call: st
 
 
 # Streams
+
+
+@pytest.mark.parametrize("has_begun", [True, False], ids=["has begun", "has not begun"])
+@pytest.mark.parametrize("is_stream", [True, False], ids=["stream", "result"])
+def test_ctrl_c_in_the_moment_in_which_work_begins_is_not_lost_on_it(
+    has_begun: bool, is_stream: bool, sleeper: Sleeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm_loop = loop.get_loop()
+    schedule = farm_loop.call_soon_threadsafe
+
+    def interrupted(*callback: Any, context: contextvars.Context | None = None) -> None:
+        monkeypatch.undo()
+        if has_begun:
+            schedule(*callback, context=context)
+            assert sleeper.started.wait(SOON_S)
+        raise KeyboardInterrupt
+
+    async def stream() -> AsyncGenerator[int, None]:
+        await sleeper.work()
+        yield 1
+
+    monkeypatch.setattr(farm_loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(loop.iterate_blocking(stream())) if is_stream else loop.run_blocking(sleeper.work())
+    assert (sleeper.started.is_set(), sleeper.let_go.is_set()) == (has_begun, has_begun)
 
 
 def test_a_thread_gets_every_item_in_order(source: Source) -> None:

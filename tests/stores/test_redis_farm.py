@@ -71,4 +71,10 @@ def test_without_the_server_each_goes_on_by_itself(
         with pytest.raises(LimitReachedError):
             ada.chat("hello", max_tokens=5)
     told = [record.getMessage() for record in caplog.records]
-    assert {message: told.count(message) for message in told} == dict.fromkeys(told, len(team))
+    # Each says so once. Whether its connection was reset or a new one refused is a matter of luck.
+    kept = [message for message in told if message.endswith("Answers are not kept there until it can be.")]
+    counted = [
+        message for message in told if message.endswith("Until it can be, each process counts for itself.")
+    ]
+    assert (len(kept), len(counted)) == (len(team), len(team)), told
+    assert len(told) == len(kept) + len(counted), told
