@@ -17,6 +17,7 @@ from farm_notebook.errors import CassetteError, NotRecordedError
 __all__ = ["cassette_path", "missing", "never_asked", "not_recorded", "rewind", "shared_cassette"]
 
 MOST_NAMED = 10
+PRUNE = "`%farm cassette prune`, once the whole notebook has run, takes them out."
 
 _cassettes: dict[tuple[Path, Mode], Cassette] = {}
 
@@ -64,16 +65,29 @@ def rewind(path: Path) -> None:
             loop.not_at_shutdown(cassette.save)
 
 
-def missing(path: Path) -> CassetteError:
-    """The error of a cassette that is to be replayed and is not there."""
-    return CassetteError(
-        f"There is no cassette {str(path)!r} to replay. `%farm record` before the first call records one, "
-        "and so does FARM_CASSETTE=record."
+def missing(path: Path, command: str | None = None) -> CassetteError:
+    """The error of a cassette that is to be replayed and is not there.
+
+    Args:
+        path: The file.
+        command: What records it, as of ``CassetteConfig.record_command``.
+    """
+    how = (
+        f"`{command}` records it."
+        if command
+        else "`%farm record` before the first call records one, and so does FARM_CASSETTE=record."
     )
+    return CassetteError(f"There is no cassette {str(path)!r} to replay. {how}")
 
 
-def never_asked(path: Path, lines: Sequence[Line]) -> CassetteError:
-    """The error of a cassette of which some was never asked for."""
+def never_asked(path: Path, lines: Sequence[Line], fix: str = PRUNE) -> CassetteError:
+    """The error of a cassette of which some was never asked for.
+
+    Args:
+        path: The file.
+        lines: What was not.
+        fix: A sentence on what takes it out.
+    """
     named = [f"  {summary(line.ask)}" for line in lines[:MOST_NAMED]]
     if (more := len(lines) - MOST_NAMED) > 0:
         named.append(f"  and {more:,} more")
@@ -83,14 +97,20 @@ def never_asked(path: Path, lines: Sequence[Line]) -> CassetteError:
             [
                 f"{len(lines):,} recorded {what} never asked for, in {path.name}:",
                 *named,
-                "`%farm cassette prune`, once the whole notebook has run, takes them out.",
+                fix,
             ]
         )
     )
 
 
-def not_recorded(asked: Ask, cassette: Cassette) -> NotRecordedError:
-    """The error of a call that is to be replayed and is not there: what differs from those that are."""
+def not_recorded(asked: Ask, cassette: Cassette, command: str | None = None) -> NotRecordedError:
+    """The error of a call that is to be replayed and is not there: what differs from those that are.
+
+    Args:
+        asked: The call.
+        cassette: Where it is not.
+        command: As of ``missing``.
+    """
     name = cassette.file.path.name
     lines = [f"Not in {name}, from which answers are replayed: {summary(asked)}."]
     similar = nearest(asked, (line.ask for line in cassette.known()))
@@ -99,10 +119,8 @@ def not_recorded(asked: Ask, cassette: Cassette) -> NotRecordedError:
     else:
         lines.append("The most similar recorded call differs in this:")
         lines += [f"  {difference}" for difference in differences(similar, asked)]
-    lines.append(
-        f"To record it, run `%farm record {name}` and the cells again; `FARM_CASSETTE=auto` records what is "
-        "missing. Nobody was asked."
-    )
+    magic = f"run `%farm record {name}` and the cells again; `FARM_CASSETTE=auto` records what is missing"
+    lines.append(f"To record it, {f'run `{command}`' if command else magic}. Nobody was asked.")
     return NotRecordedError("\n".join(lines))
 
 

@@ -262,13 +262,13 @@ class Tape:
     async def _recorded(self, cassette: Cassette, asked: Ask) -> Line | None:
         """The recorded call to give; ``None`` where it is to be made and recorded."""
         if cassette.mode == "replay" and cassette.file.version is None:
-            raise missing(cassette.file.path)
+            raise missing(cassette.file.path, self.settings.record_command)
         await cassette.open()
         if cassette.mode == "record":
             return None
         line = cassette.latest(asked) if is_glance() else cassette.take(asked)
         if line is None and cassette.mode == "replay":
-            raise not_recorded(asked, cassette)
+            raise not_recorded(asked, cassette, self.settings.record_command)
         if is_glance():
             return line
         if line is not None and cassette.mode == "auto" and not await self._is_of_that_model(line):

@@ -527,3 +527,16 @@ async def test_that_nothing_can_be_written_is_told_before_anyone_is_asked(tmp_pa
 async def test_switched_off_a_handler_is_itself(tmp_path: Path) -> None:
     handler = saying(ANSWER)
     assert tape(tmp_path / "a.farm.jsonl", "off").handler(handler) is handler
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_program_that_replays_may_have_the_error_say_how_it_records(
+    tmp_path: Path, is_there: bool
+) -> None:
+    path = tmp_path / "story.farm.jsonl"
+    if is_there:
+        await recorded(path, "Hello")
+    deck = tape(path, "replay", record_command="farm run story.ipynb --record")
+    _, error = await heard(deck.handler(nobody), request("Goodbye"))
+    assert "`farm run story.ipynb --record`" in str(error)
+    assert "%farm" not in str(error)
