@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     health = _default.health
     history = _default.history
     list_models = _default.list_models
+    recorded = _default.recorded
     route = _default.route
     run_tools = _default.run_tools
     similar = _default.similar
@@ -97,6 +98,7 @@ _CALLS = (
     "health",
     "history",
     "list_models",
+    "recorded",
     "route",
     "run_tools",
     "similar",
@@ -140,6 +142,7 @@ __all__ = [
     "history",
     "list_models",
     "models",
+    "recorded",
     "register_provider",
     "route",
     "run_tools",

@@ -48,6 +48,7 @@ PUBLIC = [
     "history",
     "list_models",
     "models",
+    "recorded",
     "register_provider",
     "route",
     "run_tools",

@@ -62,9 +62,9 @@ def id_of(asked: Ask) -> str:
 
 
 def summary(asked: Ask) -> str:
-    """A few words for the user: the kind of call, the model, and how what is asked begins."""
+    """A few words for the user: the kind of call, the model or function, and how what is asked begins."""
     texts = [message["content"] for message in asked.get("messages", ())] or asked.get("texts", ())
-    words = [asked["call"], asked.get("model", "")]
+    words = [asked["call"], asked.get("model") or asked.get("name", "")]
     if texts:
         text = " ".join(str(texts[-1]).split())
         words.append(repr(text if len(text) <= SUMMARY_CHARS else f"{text[:SUMMARY_CHARS]}…"))

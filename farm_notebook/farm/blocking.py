@@ -16,6 +16,7 @@ from farm_notebook.config import AUTO, FarmConfig
 from farm_notebook.farm import caller
 from farm_notebook.farm.core import AsyncFarm
 from farm_notebook.farm.models import Models
+from farm_notebook.farm.recorded import F, recorded
 from farm_notebook.farm.similarity import Items, Match
 from farm_notebook.farm.step_events import StepEvent
 from farm_notebook.farm.steps import MAX_STEPS
@@ -132,6 +133,10 @@ class Farm:
                 self._listeners.remove(listener)
 
         return end
+
+    def recorded(self, function: F) -> F:
+        """See ``AsyncFarm.recorded``; as a decorator it knows of a cassette that is chosen later, too."""
+        return recorded(function, lambda: self.core.tape)
 
     def chat(self, prompt: Prompt, **options: Unpack[Options]) -> Reply:
         """See ``AsyncFarm.chat``."""

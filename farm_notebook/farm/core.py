@@ -15,6 +15,7 @@ from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import ConfigError, FarmError, ProviderError
 from farm_notebook.farm.compare import ComparisonRun
 from farm_notebook.farm.models import AsyncModels
+from farm_notebook.farm.recorded import F, recorded
 from farm_notebook.farm.similarity import Items, Match, labelled, nearest
 from farm_notebook.farm.step_calls import StepCalls
 from farm_notebook.farm.taping import tape_for
@@ -90,6 +91,21 @@ class AsyncFarm(StepCalls):
         if self._pool is not successor._pool:
             self._pool.users.discard(self)
             await loop.run(self._pool.let_go(successor._pool))
+
+    def recorded(self, function: F) -> F:
+        """A function of the user's, with its outcome recorded on the cassette beside the models' answers.
+
+        In a replay it is not called, and what it returned when it was recorded is given: so a training, a
+        download or a measurement needs nothing there. What it asks of models is not recorded as well.
+
+        Args:
+            function: Takes and returns what JSON can hold; dataclasses and tuples too, where the annotation
+                of what it returns says so. May be ``async``.
+
+        Returns:
+            One that raises ``InvalidRequestError`` where what it takes or returns could not be replayed.
+        """
+        return recorded(function, lambda: self.tape)
 
     def request(
         self, prompt: Prompt, *, kind: RequestKind = "chat", **options: Unpack[Options]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from farm_notebook import loop
 from farm_notebook.cassettes import Ask, ask
 from farm_notebook.devices import device_stats
+from farm_notebook.farm import caller
 from farm_notebook.farm.freeing import FreeReport, HeldModel
 from farm_notebook.holders.ghosts import Ghosts
 from farm_notebook.holders.names import Namespace, names_of_sys
@@ -135,14 +136,20 @@ class AsyncModels:
         Args:
             namespaces: Where the user's names are; ``None`` is ``__main__``, as in a notebook.
         """
-        before = device_stats()
-        outcome = tuple[tuple[ModelRef, ...], tuple[tuple[ModelRef, str], ...]]
-        unloaded, kept = await loop.run(self._farm.tape.value(ask("free"), self._models.free_idle, outcome))
-        held = tuple(
-            HeldModel(ghost.ref, ghost.generation, ghost.held_bytes(), holders)
-            for ghost, holders in self._ghosts.explain(_main() if namespaces is None else namespaces)
-        )
-        return FreeReport(unloaded, kept, held, before, device_stats())
+        names = _main() if namespaces is None else namespaces
+
+        def held() -> tuple[HeldModel, ...]:
+            return tuple(
+                HeldModel(ghost.ref, ghost.generation, ghost.held_bytes(), holders)
+                for ghost, holders in self._ghosts.explain(names)
+            )
+
+        async def freed() -> FreeReport:
+            before = device_stats()
+            unloaded, kept = await self._models.free_idle()
+            return FreeReport(unloaded, kept, await caller.in_caller(held), before, device_stats())
+
+        return await caller.run(self._farm.tape.value(ask("free"), freed, FreeReport))
 
     def leftovers(self) -> Callable[[object], bool]:
         """Tells whether an object is of a model that was given up; to be used at once."""
@@ -295,7 +302,7 @@ class Models:
 
     def free(self, namespaces: Sequence[Namespace] | None = None) -> FreeReport:
         """See ``AsyncModels.free``."""
-        return loop.run_blocking(self._core().free(namespaces))
+        return caller.run_blocking(self._core().free(namespaces))
 
     def leftovers(self) -> Callable[[object], bool]:
         """See ``AsyncModels.leftovers``."""

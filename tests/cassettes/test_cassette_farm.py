@@ -67,6 +67,7 @@ def everything(farm: Farm) -> Iterator[Any]:
     yield farm.models.loaded()
     yield farm.models.unload()
     yield farm.models.unload_all()
+    yield farm.models.free(())
     for model in ("scripted:error-quota-3", "scripted:fail-2", "scripted:truncate-2"):
         try:
             farm.chat("Fail", model=model)
