@@ -23,6 +23,7 @@ NAMES = (
     "devices",
     "models",
     "replay",
+    "chat_panel",
 )
 
 

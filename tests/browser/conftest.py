@@ -14,8 +14,8 @@ from farm_notebook.config import load_config
 
 from .lab import READY_S, LabServer, NotebookPage
 
-_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_CHROMIUM_ARGUMENTS = (
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
@@ -29,7 +29,7 @@ _IMAGES = Path(__file__).parents[2] / "docs" / "images"
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """The browser's program; ``FARM_TEST_CHROMIUM`` names another."""
-    names = (os.environ.get("FARM_TEST_CHROMIUM", ""), *_CHROMIUM_NAMES)
+    names = (os.environ.get("FARM_TEST_CHROMIUM", ""), *CHROMIUM_NAMES)
     if path := next(filter(None, map(shutil.which, names)), None):
         return path
     pytest.skip(f"no Chromium found under the names {', '.join(filter(None, names))}: apt install chromium")
@@ -54,7 +54,7 @@ def lab(
 def browser_context(chromium_path: str) -> Iterator[BrowserContext]:
     """Ends with the package: while it lives, its event loop is taken for this thread's running one."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=_CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_ARGUMENTS)
         context = browser.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light")
         context.set_default_timeout(READY_S * 1e3)
         yield context
