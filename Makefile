@@ -10,7 +10,7 @@ export PYTHON
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test widgets check check-format check-lint check-types check-layers check-fast format bench clean
+.PHONY: help demo lab test widgets check check-format check-lint check-types check-layers check-fast format record bench clean
 .PHONY: install-kernel install-lab install-test install-dev model
 MAKEFLAGS += --no-print-directory
 
@@ -76,6 +76,16 @@ check-fast: install-dev widgets
 format: install-dev ## put the code into its format
 	@$(PY) -m ruff check --fix-only .
 	@$(PY) -m ruff format .
+
+record: install-test ## ask the embedded model anew for every notebook, and record what it answers
+	@$(MAKE) model
+	@set -e; unset OPENAI_API_KEY; export FARM_CACHE__ENABLED=0 FARM_HISTORY__ENABLED=0; \
+	for notebook in $(NOTEBOOKS); do \
+		echo "==> recording $$notebook; what differs from before:"; \
+		.venv/bin/farm run $$notebook --record; \
+		echo "==> replaying it"; \
+		.venv/bin/farm run $$notebook --replay --prune; \
+	done
 
 bench: install-test ## measure, each figure against a peer in the same run
 	@$(MAKE) model
