@@ -154,7 +154,7 @@ def test_an_interrupt_of_a_kernel_leaves_the_old_version_or_the_new_one(
         assert kernel.value("[status.state for status in farm.models.loaded()]") == ["ready"]
         told = kernel.value(asked)
         assert told in ((now, new) if cell.status == "error" else (new,))
-        if cell.status == "error":
+        if cell.status == "error" and cell.content["evalue"]:  # at the edges of the command there is no word
             generation = kernel.value("farm.models.loaded()[0].generation")
             assert f"(generation {generation})" in str(cell.outputs)
         if told == new:

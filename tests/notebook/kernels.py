@@ -6,6 +6,7 @@ import ast
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty
 from typing import Any
 
@@ -27,6 +28,7 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE_S)
         self.log: list[tuple[float, dict[str, Any]]] = []
+        self._sent: list[str] = []
         self._replies: dict[str, dict[str, Any]] = {}
         assert self.run("%load_ext farm_notebook").status == "ok"
         self.pid = int(self.value("__import__('os').getpid()"))
@@ -37,7 +39,8 @@ class Kernel:
 
     def start(self, code: str) -> Cell:
         """Send a cell and do not wait for it."""
-        return Cell(self, self.client.execute(code, store_history=True))
+        self._sent.append(self.client.execute(code, store_history=True))
+        return Cell(self, self._sent[-1])
 
     def run(self, code: str) -> Cell:
         """Send a cell and wait until it has ended."""
@@ -49,6 +52,13 @@ class Kernel:
         found = self.reply(sent)["user_expressions"]["value"]
         assert found["status"] == "ok", found
         return ast.literal_eval(ast.literal_eval(found["data"]["text/plain"]))
+
+    def rest(self) -> None:
+        """Stop what a failed test has left running, or every later one would wait for it."""
+        give_up_at = time.monotonic() + PATIENCE_S
+        while any(sent not in self._replies for sent in self._sent) and time.monotonic() < give_up_at:
+            self.interrupt()
+            self._read_reply(5.0)
 
     def interrupt(self) -> float:
         """Press the button; the moment at which it was pressed."""
@@ -72,12 +82,14 @@ class Kernel:
         give_up_at = time.monotonic() + PATIENCE_S
         while sent not in self._replies:
             assert time.monotonic() < give_up_at
-            try:
-                message = self.client.get_shell_msg(timeout=0.5)
-            except Empty:
-                continue
-            self._replies[message["parent_header"]["msg_id"]] = message["content"]
+            self._read_reply(0.5)
         return self._replies[sent]
+
+    def _read_reply(self, timeout_s: float) -> None:
+        """Take the next reply, if one comes in time."""
+        with suppress(Empty):
+            message = self.client.get_shell_msg(timeout=timeout_s)
+            self._replies[message["parent_header"]["msg_id"]] = message["content"]
 
 
 class Cell:

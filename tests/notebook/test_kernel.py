@@ -15,6 +15,7 @@ from kernels import Cell, Kernel
 pytestmark = pytest.mark.kernel
 
 LONG = "-m scripted:slow-600"  # half a minute, unless it is stopped
+STOPPED_S = 5.0  # 0.2 s is the aim; the rest is for a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_an_interrupt_mid_answer_keeps_what_arrived(
     with capsys.disabled():
         print(f"\ninterrupt to idle: {took_s:.3f} s  ({code.splitlines()[0][:40]})")
     assert (cell.status, cell.content["ename"]) == ("error", "InterruptedReply")
-    assert took_s < 1.0
+    assert took_s < STOPPED_S
     text, reason = kernel.value("[kept.text, kept.finish_reason]")
     assert (text[:17], reason) == ("word0 word1 word2", "interrupted")
     assert [(role, content.strip()) for role, content in thread(kernel)] == [
@@ -272,7 +273,7 @@ def test_without_autoawait_the_magics_still_answer(kernel: Kernel) -> None:
         cell = kernel.run("%%farm_chat -m scripted:slow-5\nHi")
         assert (cell.status, len(cell.answers)) == ("ok", 1)
         stopped = kernel.start(f"%farm_chat {LONG} --out kept Hi")
-        assert interrupt_when(kernel, stopped, lambda: stopped.has_painted("word0")) < 1.0
+        assert interrupt_when(kernel, stopped, lambda: stopped.has_painted("word0")) < STOPPED_S
         assert stopped.content["ename"] == "InterruptedReply"
     finally:
         kernel.run("%autoawait True")
@@ -416,7 +417,7 @@ def test_an_interrupt_stops_the_embedded_model_too(
     with capsys.disabled():
         print(f"\ninterrupt to idle with the embedded model: {took_s:.3f} s")
     assert (cell.status, cell.content["ename"]) == ("error", "InterruptedReply")
-    assert took_s < 1.0
+    assert took_s < STOPPED_S
     (process,) = llamacpp_processes(kernel)
     before = sum(process.cpu_times()[:2])
     time.sleep(1.0)

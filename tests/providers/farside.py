@@ -9,6 +9,7 @@ import psutil
 
 TICK_S = 0.01  # the grain of a process's CPU time
 QUIET_S = 0.3  # without a tick for so long, it has stopped
+PATIENCE_S = 20.0
 
 
 def cpu_s(pid: int) -> float:
@@ -22,6 +23,15 @@ async def is_working(pid: int, within_s: float = QUIET_S) -> bool:
     before = cpu_s(pid)
     await asyncio.sleep(within_s)
     return cpu_s(pid) - before > 2 * TICK_S
+
+
+async def begins_working(pid: int) -> bool:
+    """Whether a process uses CPU time before long: on a busy machine it may have to wait for it."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not await is_working(pid):
+        if time.monotonic() > give_up_at:
+            return False
+    return True
 
 
 async def stopped_after(pid: int, since: float, *, give_up_s: float = 10.0) -> float:

@@ -438,7 +438,7 @@ async def test_a_cancel_while_a_long_prompt_is_read_stops_the_child(
 
 
 async def assert_cancel_stops(pid: int, chat: asyncio.Task[Any], when: str) -> None:
-    assert await farside.is_working(pid)
+    assert await farside.begins_working(pid)
     cancelled_at = time.perf_counter()
     chat.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -85,7 +85,7 @@ async def test_closing_a_response_early_stops_it(
     async with aclosing(responses.stream(request)) as events:
         while not isinstance(await anext(events), TextDelta):
             pass
-        assert await farside.is_working(transformers_server.pid)
+        assert await farside.begins_working(transformers_server.pid)
     closed_at = time.perf_counter()
     assert await farside.stopped_after(transformers_server.pid, closed_at) < 5.0
 
