@@ -22,6 +22,7 @@ from farm_notebook.types import (
     Started,
     TextDelta,
     Timings,
+    TokenLogprob,
     ToolCall,
     ToolResult,
     Usage,
@@ -57,6 +58,8 @@ class Reply:
         parameters: The sampling parameters that were set.
         steps: What came before the answer, where it took several requests; usage, cost and seconds are then
             those of all of them.
+        logprobs: How likely the model took each token that it wrote to be, where that was asked for and the
+            answer is whole. Tokens that are no part of the text, as those of thoughts, may be told too.
     """
 
     text: str
@@ -74,6 +77,7 @@ class Reply:
     digest: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return self.text
@@ -308,6 +312,7 @@ class ReplyBuilder:
             fingerprint=asked.fingerprint(self.digest),
             digest=self.digest,
             parameters=self.request.parameters() | self._sample(),
+            logprobs=finished.logprobs,
         )
 
     def _sample(self) -> dict[str, int]:

@@ -32,6 +32,7 @@ __all__ = ["Options", "Prompt", "build_request"]
 
 Prompt: TypeAlias = str | Sequence[ChatMessage | Mapping[str, Any]]
 
+MOST_LOGPROBS = 20  # of the likeliest tokens in a place: what OpenAI and Ollama tell at most
 _TOOL_CHOICES = ("auto", "none", "required")
 
 
@@ -51,6 +52,7 @@ class Options(TypedDict, total=False):
     max_tokens: int | None
     seed: int | None
     stop: str | Sequence[str] | None
+    logprobs: int | None
     schema: SchemaSource | None
     images: ImageSource | Sequence[ImageSource] | None
     tools: ToolSource | Sequence[ToolSource] | None
@@ -99,6 +101,7 @@ def build_request(
         max_tokens=_integer(options, "max_tokens", minimum=1),
         seed=_seed(options, found.ref.provider, config),
         stop=_stop(options.get("stop")),
+        logprobs=_integer(options, "logprobs", minimum=0, maximum=MOST_LOGPROBS),
         schema=None if (schema := options.get("schema")) is None else as_schema(schema),
         tools=tools,
         tool_choice=_tool_choice(options.get("tool_choice"), tools),
@@ -295,15 +298,17 @@ def _number(
     return number
 
 
-def _integer(options: Options, name: str, *, minimum: int) -> int | None:
+def _integer(options: Options, name: str, *, minimum: int, maximum: int | None = None) -> int | None:
     value = options.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InvalidRequestError(f"{name}={value!r} is not a whole number.")
-    if value < minimum:
-        raise InvalidRequestError(f"{name}={value!r} is out of range; it must be at least {minimum}.")
-    return int(value)
+    number = int(value)
+    if number < minimum or (maximum is not None and number > maximum):
+        allowed = f"at least {minimum}" + (f" and at most {maximum}" if maximum is not None else "")
+        raise InvalidRequestError(f"{name}={value!r} is out of range; it must be {allowed}.")
+    return number
 
 
 def _seed(options: Options, provider: str, config: FarmConfig) -> int | None:

@@ -27,6 +27,7 @@ from farm_notebook.types import (
     Started,
     TextDelta,
     Timings,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -35,6 +36,10 @@ ANY_TEXT = st.text(st.characters(categories=["L", "N", "P", "Z", "S", "C"]))  # 
 counts = st.none() | st.integers(0, 2**53)
 seconds = st.floats(0, 1e6)
 refs = st.builds(ModelRef, st.text(min_size=1), st.text(min_size=1))
+logprobs = st.floats(-9999, 0)
+tokens = st.builds(
+    TokenLogprob, ANY_TEXT, logprobs, st.lists(st.tuples(ANY_TEXT, logprobs), max_size=3).map(tuple)
+)
 EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
     LoadProgress: st.builds(LoadProgress, st.sampled_from(get_args(LoadStage)), st.integers(0), counts),
     Started: st.builds(Started, refs, st.booleans()),
@@ -52,6 +57,7 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
         st.builds(Usage, counts, counts, counts, counts),
         st.builds(Timings, seconds, st.none() | seconds, seconds, st.none() | seconds, seconds),
         st.none() | seconds,
+        st.lists(tokens, max_size=3).map(tuple),
     ),
 }
 streams = st.lists(st.one_of(*EVENTS.values()), max_size=30)

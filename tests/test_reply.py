@@ -361,6 +361,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "max_tokens": st.none() | st.integers(1, 9999),
     "seed": st.none() | st.integers(0, 9999),
     "stop": st.lists(st.text(min_size=1, max_size=5), max_size=3).map(tuple),
+    "logprobs": st.none() | st.integers(0, 20),
     "schema": st.none() | json_objects,
     "tools": st.lists(st.builds(Tool, short, short, json_objects), max_size=2).map(tuple),
     "tool_choice": st.none() | short,

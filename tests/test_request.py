@@ -20,7 +20,7 @@ from farm_notebook.router import look_up
 from farm_notebook.types import ChatMessage, ChatRequest, Image, ModelRef, Route, Tool, ToolCall
 
 OPTION_NAMES = {"model", "system", "temperature", "top_p", "max_tokens", "seed", "stop", "schema"}
-OPTION_NAMES |= {"images", "tools", "tool_choice", "reasoning", "extra", "cache", "sample"}
+OPTION_NAMES |= {"logprobs", "images", "tools", "tool_choice", "reasoning", "extra", "cache", "sample"}
 PNG = b"\x89PNG\r\n\x1a\n"
 PIXEL = Image(PNG, "image/png")
 CALL = ToolCall("call_1", "get_weather", '{"city": "Paris"}')
@@ -71,6 +71,7 @@ def test_every_option_arrives_in_its_field(config: FarmConfig) -> None:
         "max_tokens": 7,
         "seed": 0,
         "stop": ["a", "b"],
+        "logprobs": 0,
         "schema": {"type": "object"},
         "images": PNG,
         "tools": [get_weather],
@@ -90,6 +91,7 @@ def test_every_option_arrives_in_its_field(config: FarmConfig) -> None:
         max_tokens=7,
         seed=0,
         stop=("a", "b"),
+        logprobs=0,
         schema={"type": "object"},
         tools=(WEATHER,),
         tool_choice="required",
@@ -105,6 +107,7 @@ def test_every_option_arrives_in_its_field(config: FarmConfig) -> None:
         "max_tokens": 7,
         "seed": 0,
         "stop": ["a", "b"],
+        "logprobs": 0,
         "schema": {"type": "object"},
         "tools": [
             {"name": "get_weather", "description": WEATHER.description, "parameters": WEATHER.parameters}
@@ -387,6 +390,8 @@ def test_an_empty_prompt_is_an_error(prompt: Any, config: FarmConfig) -> None:
         ({"temperature": "hot"}, ["temperature='hot'", "number"]),
         ({"temperature": True}, ["temperature=True", "number"]),
         ({"temperature": math.nan}, ["temperature=nan"]),
+        ({"logprobs": 21}, ["logprobs=21", "at least 0", "at most 20"]),
+        ({"logprobs": True}, ["logprobs=True", "whole number"]),
         ({"top_p": 1.5}, ["top_p=1.5", "1"]),
         ({"top_p": -1}, ["top_p=-1", "0"]),
         ({"top_p": "0.5"}, ["top_p='0.5'", "number"]),

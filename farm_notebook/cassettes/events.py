@@ -3,7 +3,8 @@
 An entry is ``[kind, ms, fields]``, and ``ms`` the time since the entry before. A stretch of text is
 ``["text", "Paris is", "120/5 7/3"]``: the whole text, and of each piece when it came and how many characters
 it has. So a text can be read in a diff and found by a search, and a key that came in pieces is seen as one.
-Progress that is of one kind is written likewise, as ``["load_progress", "0/1024 12/2048", fields]``.
+Progress that is of one kind is written likewise, as ``["load_progress", "0/1024 12/2048", fields]``. A
+token is a row with its logprob, and those of the likeliest: ``["a", -0.3, [["a", -0.3], ["the", -2.1]]]``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias, cast, get_args
 
 from farm_notebook.cassettes.values import build, plain
-from farm_notebook.types import Event, LoadProgress, ReasoningDelta, TextDelta
+from farm_notebook.types import Event, LoadProgress, ReasoningDelta, TextDelta, TokenLogprob
 
 __all__ = ["Entries", "Timed", "read_events", "scrub_entries", "write_events"]
 
@@ -23,6 +24,7 @@ Entries: TypeAlias = list[list[Any]]
 
 _TEXTS: dict[str, type[TextDelta | ReasoningDelta]] = {"text": TextDelta, "reasoning": ReasoningDelta}
 _PROGRESS = "load_progress"
+_TOKEN = tuple(TokenLogprob.__slots__)
 
 
 class Timed(NamedTuple):
@@ -87,8 +89,16 @@ def scrub_entries(entries: Entries, scrub: Callable[[Any], Any]) -> Entries:
                 pieces = f"{sum(wait for wait, _ in _pairs(pieces))}/{len(whole)}"
             clean.append([kind, whole, pieces])
         else:
-            clean.append([kind, *scrub(rest)])
+            clean.append([kind, *scrub([_without_spelled(value, scrub) for value in rest])])
     return clean
+
+
+def _without_spelled(fields: Any, scrub: Callable[[Any], Any]) -> Any:
+    """The fields of an event without its tokens, where they spell a secret out that none of them is."""
+    if not isinstance(fields, dict) or "logprobs" not in fields:
+        return fields
+    text = "".join(token for token, *_ in fields["logprobs"])
+    return fields if scrub(text) == text else {**fields, "logprobs": []}
 
 
 def _stretch(timed: Timed) -> object:
@@ -111,7 +121,7 @@ def _entries(events: Sequence[Event], waits: Sequence[int]) -> Iterator[list[Any
         yield [name, _numbers(waits, sizes), fields]
     else:
         for event, wait_ms in zip(events, waits, strict=True):
-            yield [name, wait_ms, plain(event)]
+            yield [name, wait_ms, _packed(plain(event))]
 
 
 def _read(kind: str, *rest: Any) -> Iterator[tuple[int, Event]]:
@@ -129,7 +139,21 @@ def _read(kind: str, *rest: Any) -> Iterator[tuple[int, Event]]:
             yield wait_ms, build(LoadProgress, {**fields, "completed_bytes": size})
     else:
         wait_ms, fields = rest
-        yield build(int, wait_ms), build(_KINDS[kind], fields)
+        yield build(int, wait_ms), build(_KINDS[kind], _unpacked(fields))
+
+
+def _packed(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an event, its tokens as rows: there are many, and what is called a token looks secret."""
+    if "logprobs" not in fields:
+        return fields
+    rows = [[told.get(name, []) for name in _TOKEN] for told in fields["logprobs"]]
+    return fields | {"logprobs": rows}
+
+
+def _unpacked(fields: dict[str, Any]) -> dict[str, Any]:
+    if "logprobs" not in fields:
+        return fields
+    return fields | {"logprobs": [dict(zip(_TOKEN, row, strict=True)) for row in fields["logprobs"]]}
 
 
 def _numbers(waits: Sequence[int], sizes: Sequence[int]) -> str:

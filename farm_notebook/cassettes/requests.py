@@ -14,7 +14,10 @@ from farm_notebook.types import ChatMessage, ChatRequest, Image, ImageType, Mode
 __all__ = ["REQUESTS", "request_of"]
 
 REQUESTS = ("chat", "completion")  # calls that are one request
-_PARAMETERS = ("temperature", "top_p", "max_tokens", "seed", "schema", "tool_choice", "reasoning", "sample")
+_PARAMETERS = (
+    *("temperature", "top_p", "max_tokens", "seed", "logprobs"),
+    *("schema", "tool_choice", "reasoning", "sample"),
+)
 
 
 def request_of(asked: Ask, pictures: Path) -> ChatRequest:

@@ -89,6 +89,7 @@ Ignorable: TypeAlias = Literal[
     "max_tokens",
     "seed",
     "stop",
+    "logprobs",
     "schema",
     "tools",
     "tool_choice",

@@ -47,7 +47,7 @@ FOREIGN_SUBCOMMANDS: Mapping[str, str] = {
 }
 _AN_OBJECT = r"""\s*\{\s*["'}]"""  # and no {name} that was not filled
 RENAMED = {"openai-chat": "openai"}
-OF_REQUESTS = ("top_p", "reasoning")  # what has no option of its own, and is no parameter of one model
+OF_REQUESTS = ("top_p", "logprobs", "reasoning")  # without an option of their own, and of every model
 
 
 def our_name(name: str) -> str:

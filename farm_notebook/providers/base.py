@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import InvalidRequestError, UnsupportedParameterError
+from farm_notebook.providers.logprobs import as_asked
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.types import (
     PARAMETERS,
@@ -45,6 +46,9 @@ class AIProvider(ABC):
 
     name: str
     is_listed: ClassVar[bool] = True  # whether users are shown it and its models
+    is_real: ClassVar[bool] = (
+        True  # whether it asks anyone or loads a model, which tests may not be allowed to
+    )
     honours: frozenset[str] = frozenset({*PARAMETERS, "images", "completion"})
     """What this provider does not drop in silence: parameters of a request by name, ``images`` in messages,
     and ``completion``, a request without a chat template. A request with anything else is refused."""
@@ -63,7 +67,8 @@ class AIProvider(ABC):
         """``stream``, for a request that asks for nothing this provider would drop in silence.
 
         Raises:
-            UnsupportedParameterError: At once; it lists what this provider honours.
+            UnsupportedParameterError: At once; it lists what this provider honours. At the end, if logprobs
+                were asked for and not told.
         """
         asked = {*request.parameters()}
         if any(message.images for message in request.messages):
@@ -76,7 +81,8 @@ class AIProvider(ABC):
                 f"{', '.join(sorted(self.honours))}.",
                 provider=self.name,
             )
-        return self.stream(request)
+        events = self.stream(request)
+        return events if request.logprobs is None else as_asked(events, request)
 
     @abstractmethod
     def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:

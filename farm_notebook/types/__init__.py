@@ -23,6 +23,7 @@ from farm_notebook.types.events import (
     Started,
     TextDelta,
     Timings,
+    TokenLogprob,
     Usage,
 )
 from farm_notebook.types.messages import ChatMessage, Image, ImageType, Role, Tool, ToolCall, ToolResult
@@ -90,6 +91,7 @@ __all__ = [
     "Started",
     "TextDelta",
     "Timings",
+    "TokenLogprob",
     "Tool",
     "ToolCall",
     "ToolResult",

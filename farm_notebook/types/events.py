@@ -24,6 +24,7 @@ __all__ = [
     "Started",
     "TextDelta",
     "Timings",
+    "TokenLogprob",
     "Usage",
 ]
 
@@ -61,6 +62,22 @@ class Timings:
     total_s: float = 0.0
     tokens_per_s: float | None = None
     queue_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token of an answer, and how likely the model took it to be in its place.
+
+    Args:
+        token: Its text; U+FFFD where it is no whole character.
+        logprob: The natural logarithm of its probability, 0 at most.
+        top_logprobs: The likeliest tokens in that place and theirs, the likeliest first. The one that was
+            chosen need not be among them.
+    """
+
+    token: str
+    logprob: float
+    top_logprobs: tuple[tuple[str, float], ...] = ()
 
 
 # Stream events. A stream is (Routed | Queued | Rerouted | Retrying | LoadProgress)*, Started,
@@ -155,12 +172,13 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The provider's own finish mark."""
+    """The provider's own finish mark, and what is known of the answer by then."""
 
     reason: FinishReason
     usage: Usage = Usage()
     timings: Timings = Timings()
     cost: float | None = None  # US dollars; 0 for what was kept or runs here, None where no price is known
+    logprobs: tuple[TokenLogprob, ...] = ()  # of all that the model wrote, where they were asked for
 
 
 Event: TypeAlias = (

@@ -33,6 +33,7 @@ Balance = Literal["weighted", "least_busy"]
 
 FINGERPRINT_VERSION = 3
 NOT_IN_FINGERPRINT = ("cache", "route", "_fingerprints")
+_NOT_WHERE_UNSET = ("logprobs",)  # newer than the version: what was kept before is found still
 _CANONICAL_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=dict)
 PARAMETERS = (
     "temperature",
@@ -40,6 +41,7 @@ PARAMETERS = (
     "max_tokens",
     "seed",
     "stop",
+    "logprobs",
     "schema",
     "tools",
     "tool_choice",
@@ -99,6 +101,8 @@ class ChatRequest:
         max_tokens: At least 1; ``None`` means until the model stops.
         seed: Makes sampling repeatable where the provider supports it.
         stop: Strings that end the answer; they are not part of it.
+        logprobs: Have the likelihood of each token told, and of as many of the likeliest in its place: 0 to
+            20. ``None`` tells of none.
         schema: A JSON schema the answer must satisfy, or ``None``.
         tools: Functions the model may ask to be called.
         tool_choice: ``auto``, ``none``, ``required``, or the name of the one tool to call.
@@ -119,6 +123,7 @@ class ChatRequest:
     max_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    logprobs: int | None = None
     schema: Mapping[str, Any] | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: str | None = None
@@ -157,6 +162,9 @@ class ChatRequest:
 
     def _made_fingerprint(self, digest: str | None) -> str:
         fields = dict(zip(_FINGERPRINTED, _fingerprinted(self), strict=True))
+        for name in _NOT_WHERE_UNSET:
+            if fields[name] is None:
+                del fields[name]
         fields |= {
             "ref": str(self.ref),
             "messages": [_canonical(message) for message in self.messages],

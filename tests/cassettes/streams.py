@@ -34,6 +34,7 @@ from farm_notebook.types import (
     Started,
     TextDelta,
     Timings,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -45,6 +46,8 @@ seconds = st.floats(0, 1e6)
 refs = st.builds(ModelRef, st.sampled_from(["near", "far"]), st.text("ab:/.-1", min_size=1, max_size=6))
 usages = st.builds(Usage, *[st.none() | counts] * 4)
 timings = st.builds(Timings, seconds, st.none() | seconds, seconds, st.none() | seconds, seconds)
+logprobs = st.floats(-9999, 0)
+tokens = st.builds(TokenLogprob, text, logprobs, st.lists(st.tuples(text, logprobs), max_size=3).map(tuple))
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(TextDelta, text),
     st.builds(TextDelta, text),
@@ -65,7 +68,12 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(PromptProgress, counts, counts),
     st.builds(ToolCall, text, text, text),
     st.builds(
-        Finished, st.sampled_from(get_args(FinishReason)), usages, timings, st.none() | st.floats(0, 10)
+        Finished,
+        st.sampled_from(get_args(FinishReason)),
+        usages,
+        timings,
+        st.none() | st.floats(0, 10),
+        st.lists(tokens, max_size=3).map(tuple),
     ),
 )
 streams = st.lists(events, max_size=25)

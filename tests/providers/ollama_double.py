@@ -344,6 +344,7 @@ class _Handler(Connection):
             self.double.gate.clear()
             self._wait_for_gate()
         whole: dict[str, Any] = {}
+        logprobs: list[Any] = []
         if is_streamed:
             self.begin()
         for number, (kind, said) in enumerate(asked.parts()):
@@ -352,8 +353,14 @@ class _Handler(Connection):
             if asked.model.name == "crasher:latest" and number == 2:
                 raise WireError(500, "an error was encountered while running the model: unexpected EOF")
             whole[kind] = whole[kind] + value if kind in whole else value
+            if kind == "content" and body.get("logprobs") and not self.double.is_old:
+                told = [_likely(said, body.get("top_logprobs", 0))]
+                logprobs += told
+                line = response({kind: value}) | {"done": False, "logprobs": told}
+            else:
+                line = response({kind: value}) | {"done": False}
             if is_streamed:
-                self.send_line(response({kind: value}) | {"done": False})
+                self.send_line(line)
             if ENDLESS in asked.text:
                 time.sleep(TOKEN_S)
         end = {"done": True, "done_reason": asked.reason, "total_duration": 5000, "load_duration": 1000}
@@ -362,7 +369,7 @@ class _Handler(Connection):
             self.send_line(response({}) | end)
             self.end()
         else:
-            self.send_json(response(whole) | end)
+            self.send_json(response(whole) | end | ({"logprobs": logprobs} if logprobs else {}))
         self._keep(asked.model, body)
 
     def _model(self, body: Any) -> Model:
@@ -426,6 +433,13 @@ _Handler.routes = {
 
 def _response(body: Any, **fields: Any) -> dict[str, Any]:
     return {"model": body["model"], "created_at": _now()} | fields
+
+
+def _likely(token: str, count: int) -> dict[str, Any]:
+    """A token that was a little likelier than another; Go leaves out an empty list."""
+    top = [{"token": token, "logprob": -0.25}, {"token": "?", "logprob": -2.0}][:count]
+    told = {"token": token, "logprob": -0.25, "bytes": [*token.encode()]}
+    return told | ({"top_logprobs": top} if top else {})
 
 
 def _now(offset_s: float = 0.0) -> str:

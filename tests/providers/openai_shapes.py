@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from openai_mind import Answer, Asked
@@ -64,9 +64,27 @@ def _chunk(body: dict[str, Any], choices: list[Any], **fields: Any) -> str:
     return f"data: {json.dumps({**chunk, 'choices': choices, **fields})}\n\n"
 
 
+def _logprobs(words: Iterable[str], body: dict[str, Any]) -> dict[str, Any] | None:
+    """Of words that were all a little likelier than another; a raw prompt's in the older form."""
+    wish = body.get("logprobs")
+    if "prompt" in body and wish is not None:
+        tops = [dict([("?", -2.0), (word, -0.25)][-wish:] if wish else []) for word in words]
+        return {"tokens": [*words], "token_logprobs": [-0.25 for _ in words], "top_logprobs": tops}
+    return {"content": _likely(words, body["top_logprobs"]), "refusal": None} if wish else None
+
+
+def _likely(words: Iterable[str], count: int) -> list[dict[str, Any]]:
+    tops = [[{"token": word, "logprob": -0.25}, {"token": "?", "logprob": -2.0}][:count] for word in words]
+    return [
+        {"token": word, "bytes": [*word.encode()], "logprob": -0.25, "top_logprobs": top}
+        for word, top in zip(words, tops, strict=True)
+    ]
+
+
 def chat_chunks(answer: Answer, body: dict[str, Any]) -> Iterator[str]:
     def delta(finish: str | None = None, **fields: Any) -> str:
-        return _chunk(body, [{"index": 0, "delta": fields, "logprobs": None, "finish_reason": finish}])
+        told = _logprobs([word], body) if (word := fields.get("content")) else None
+        return _chunk(body, [{"index": 0, "delta": fields, "logprobs": told, "finish_reason": finish}])
 
     yield delta(role="assistant", content="", refusal=None)
     for thought in answer.thoughts:
@@ -91,7 +109,8 @@ def chat_chunks(answer: Answer, body: dict[str, Any]) -> Iterator[str]:
 
 def completion_chunks(answer: Answer, body: dict[str, Any]) -> Iterator[str]:
     for word in answer.words:
-        yield _chunk(body, [{"index": 0, "text": word, "logprobs": None, "finish_reason": None}])
+        told = _logprobs([word], body)
+        yield _chunk(body, [{"index": 0, "text": word, "logprobs": told, "finish_reason": None}])
     yield _chunk(body, [{"index": 0, "text": "", "logprobs": None, "finish_reason": answer.reason}])
     yield from _chat_tail(answer, body)
 
@@ -115,19 +134,23 @@ def _chat_usage(answer: Answer) -> dict[str, Any]:
 
 
 def chat_body(answer: Answer, body: dict[str, Any]) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(answer.words) or None}
+    words = [*answer.words]
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(words) or None}
     message["refusal"] = answer.refusal or None
     if answer.calls:
         message["tool_calls"] = [
             {"id": f"call_{at}x", "type": "function", "function": {"name": name, "arguments": arguments}}
             for at, (name, arguments) in enumerate(answer.calls)
         ]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.reason}
+    told = _logprobs(words, body)
+    choice = {"index": 0, "message": message, "logprobs": told, "finish_reason": answer.reason}
     return _whole(body, "chat.completion", choice, answer)
 
 
 def completion_body(answer: Answer, body: dict[str, Any]) -> dict[str, Any]:
-    choice = {"index": 0, "text": "".join(answer.words), "logprobs": None, "finish_reason": answer.reason}
+    words = [*answer.words]
+    told = _logprobs(words, body)
+    choice = {"index": 0, "text": "".join(words), "logprobs": told, "finish_reason": answer.reason}
     return _whole(body, "text_completion", choice, answer)
 
 
@@ -160,6 +183,7 @@ def asked_of_responses(body: dict[str, Any]) -> Asked:
 
 def response_events(answer: Answer, body: dict[str, Any]) -> Iterator[str]:
     """Items one after the other, each added, filled part by part, and done."""
+    tells = "message.output_text.logprobs" in body.get("include", ())
     numbers = itertools.count()
 
     def event(type_: str, **fields: Any) -> str:
@@ -204,7 +228,8 @@ def response_events(answer: Answer, body: dict[str, Any]) -> Iterator[str]:
             yield event("content_part.added", part=empty["content"][0], **place)
             for word in answer.words:
                 said += word
-                yield event("output_text.delta", delta=word, logprobs=[], **place)
+                told = _likely([word], body["top_logprobs"]) if tells else []
+                yield event("output_text.delta", delta=word, logprobs=told, **place)
             yield event("output_text.done", text=said, logprobs=[], **place)
         yield event("content_part.done", part=_message(said, answer.refusal)["content"][0], **place)
         yield done(_message(said, answer.refusal))

@@ -357,6 +357,30 @@ async def test_no_memory_left_for_an_answer_is_an_error_of_its_own(
 
 
 @on_farm_loop
+async def test_logprobs_are_the_models_own_whatever_is_drawn_from_them(
+    provider: HuggingFaceProvider, tiny_model: Path
+) -> None:
+    hot = await provider.chat(
+        asked(tiny_model, COUNT, temperature=3.0, top_p=0.9, seed=2, max_tokens=4, logprobs=3)
+    )
+    async with provider.lease(str(tiny_model)) as model:
+        turns = [{"role": "user", "content": COUNT}]
+        text = model.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        before = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        for each in hot.logprobs:
+            with torch.inference_mode():
+                own = model.module(torch.tensor([before])).logits[0, -1].float().log_softmax(-1)
+            likeliest = own.topk(3)
+            assert [logprob for _, logprob in each.top_logprobs] == pytest.approx(
+                likeliest.values.tolist(), abs=1e-3
+            )
+            (token,) = (id_ for id_ in range(len(own)) if model.tokenizer.decode([id_]) == each.token)
+            assert each.logprob == pytest.approx(own[token].item(), abs=1e-3)
+            before.append(token)
+    assert len(hot.logprobs) == 4
+
+
+@on_farm_loop
 async def test_nothing_is_written_into_the_users_cell(
     tiny_model: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

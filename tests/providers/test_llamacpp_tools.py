@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,7 @@ def test_how_hard_a_model_can_think_is_read_from_its_template(
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
+        ({"extra": {"n_probs": 3}}, UnsupportedParameterError, "'n_probs'.* use logprobs instead"),
         ({"extra": {"min_pp": 0.1}}, UnsupportedParameterError, "'min_pp'.* mean 'min_p'.*top_k"),
         ({"extra": {"stream": False}}, UnsupportedParameterError, "'stream'"),
         ({"extra": {"return_progress": False}}, UnsupportedParameterError, "'return_progress'"),
@@ -241,6 +243,13 @@ def test_what_would_be_dropped_in_silence_is_refused(
     with pytest.raises(kind, match=words):
         abilities(TURNS).require(request(**options))
     abilities(TURNS).require(request(extra={"min_p": 0.1, "chat_template_kwargs": {}}))
+
+
+def test_logprobs_are_refused_beside_tools_that_llamacpp_reads_itself() -> None:
+    asked = request(tools=(WEATHER,), logprobs=1)
+    abilities(TURNS).require(asked)
+    with pytest.raises(UnsupportedParameterError, match="logprobs beside tools"):
+        replace(abilities(TURNS), knows_tools=True).require(asked)
 
 
 # The real model

@@ -244,6 +244,16 @@ class TestTools:
             assert [call.id for call in reply.tool_calls] == (["call_3"] if turns else ["call_1"])
 
     @on_farm_loop
+    async def test_a_server_that_knows_no_logprobs_is_told_of(
+        self, ollama_provider: OllamaProvider, ollama_double: OllamaDouble
+    ) -> None:
+        ollama_double.is_old = True
+        with pytest.raises(UnsupportedParameterError, match="cannot honour logprobs"):
+            await ollama_provider.chat(ask("parrot", "Say alpha", logprobs=2))
+        (body,) = ollama_double.asked_for("/api/chat")
+        assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
+
+    @on_farm_loop
     async def test_tools_are_offered_or_not_and_never_forced(
         self, ollama_provider: OllamaProvider, ollama_double: OllamaDouble
     ) -> None:

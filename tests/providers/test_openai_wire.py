@@ -447,6 +447,12 @@ def test_every_parameter_that_was_set_is_sent_zero_included() -> None:
     assert body.items() >= expected.items()
 
 
+def test_of_no_likeliest_token_one_is_asked_for_since_llamacpp_would_tell_of_none_at_all() -> None:
+    for asked, sent in ((0, 1), (1, 1), (20, 20)):
+        body = request_body(request(logprobs=asked))
+        assert (body["logprobs"], body["top_logprobs"]) == (True, sent)
+
+
 def test_a_schema_becomes_the_response_format() -> None:
     schema = {"type": "object"}
     body = request_body(request(schema=schema))

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from farm_notebook.providers.huggingface.batching import Tokens
 from farm_notebook.providers.huggingface.detokenize import Detokenizer
 from farm_notebook.providers.huggingface.grammar import must_call
+from farm_notebook.providers.huggingface.likelihoods import Likelihoods
 from farm_notebook.providers.huggingface.loaded import LoadedModel
 from farm_notebook.providers.huggingface.markup import Markup
 from farm_notebook.providers.huggingface.prompt import Prompt
@@ -20,6 +21,7 @@ from farm_notebook.types import (
     PromptProgress,
     ReasoningDelta,
     TextDelta,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -32,6 +34,7 @@ async def read_answer(
     prompt: Prompt,
     loaded: LoadedModel,
     tokens: AsyncGenerator[Tokens | PromptProgress, None],
+    likelihoods: Likelihoods | None = None,
 ) -> AsyncGenerator[Event, None]:
     """The events of an answer; the engine is stopped when this is closed, or a stop string was said.
 
@@ -40,6 +43,7 @@ async def read_answer(
         prompt: What the answer continues.
         loaded: Its tokenizer.
         tokens: Of an engine.
+        likelihoods: Saw the scores of these tokens, where they were asked for.
 
     Yields:
         The answer's deltas and tool calls, and one ``Finished``.
@@ -51,6 +55,7 @@ async def read_answer(
     is_thinking = prompt.is_thinking and request.schema is None and not must_call(request)
     markup = Markup(is_thinking=is_thinking, has_tools=bool(request.tools))
     count, reason = 0, None
+    logprobs: list[TokenLogprob] = []
 
     def parts(piece: str) -> Iterator[TextDelta | ReasoningDelta | ToolCall]:
         return markup.push(piece) if is_chat else iter([TextDelta(piece)] if piece else [])
@@ -63,6 +68,8 @@ async def read_answer(
             said = ""
             for token in step.ids:
                 count += 1
+                if likelihoods is not None:
+                    logprobs.append(likelihoods.next(token))
                 said += stops.push(text.push(token))
                 if stops.found:
                     break
@@ -79,4 +86,6 @@ async def read_answer(
         yield part
     ended: FinishReason = "stop" if stops.found or reason == "stop" else "length"
     usage = Usage(input_tokens=len(prompt.tokens), output_tokens=count)
-    yield Finished("tool_calls" if markup.calls and ended == "stop" else ended, usage)
+    if markup.calls and ended == "stop":
+        ended = "tool_calls"
+    yield Finished(ended, usage, logprobs=tuple(logprobs))

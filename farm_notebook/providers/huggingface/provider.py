@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from farm_notebook.errors import InvalidRequestError, ModelNotFoundError
 from farm_notebook.lifecycle.digest import digest_of_loaded
@@ -25,6 +26,7 @@ from farm_notebook.providers.huggingface.engine import Engine
 from farm_notebook.providers.huggingface.fingerprint import is_being_written
 from farm_notebook.providers.huggingface.grammar import grammar_processor
 from farm_notebook.providers.huggingface.lease import LeasedModel
+from farm_notebook.providers.huggingface.likelihoods import Likelihoods
 from farm_notebook.providers.huggingface.loader import HuggingFaceLoader
 from farm_notebook.providers.huggingface.prompt import make_prompt
 from farm_notebook.providers.huggingface.resident import Resident
@@ -75,15 +77,20 @@ class HuggingFaceProvider(AIProvider):
             config = sampling_config(request)
             prompt = await asyncio.to_thread(make_prompt, request, loaded, self.config.huggingface.max_tokens)
             grammar = await asyncio.to_thread(grammar_processor, request, loaded)
+            likelihoods = None
+            if request.logprobs is not None:
+                before = prompt.tokens if request.kind == "completion" else ()
+                likelihoods = Likelihoods(request.logprobs, loaded.tokenizer, before)
+            processors: list[Any] = [each for each in (likelihoods, grammar) if each is not None]
             yield Started(request.ref)
             tokens = engine.answer(
                 prompt.tokens,
                 config,
                 max_tokens=prompt.max_tokens,
                 seed=request.seed,
-                processors=[grammar] if grammar else [],
+                processors=processors,
             )
-            async with aclosing(read_answer(request, prompt, loaded, tokens)) as events:
+            async with aclosing(read_answer(request, prompt, loaded, tokens, likelihoods)) as events:
                 async for event in events:
                     yield event
 

@@ -18,10 +18,12 @@ EFFORTS: tuple[ReasoningEffort, ...] = ("off", "on", "low", "medium", "high")
 # Ours to set, each with what a request should use instead.
 OURS = {
     "cache_prompt": "seed",
+    "logprobs": "logprobs",
     "max_tokens": "max_tokens",
     "messages": "the messages",
     "model": "the model's name",
     "n_predict": "max_tokens",
+    "n_probs": "logprobs",
     "prompt": "generate",
     "reasoning_format": "reasoning",
     "response_format": "schema",
@@ -30,6 +32,7 @@ OURS = {
     "temperature": "temperature",
     "tool_choice": "tool_choice",
     "tools": "tools",
+    "top_logprobs": "logprobs",
     "top_p": "top_p",
 }
 # Taken by llama.cpp's server, and not among the parameters that it lists.
@@ -37,7 +40,7 @@ OURS = {
 UNLISTED = frozenset({"chat_template_kwargs", "grammar", "json_schema", "logit_bias", "parallel_tool_calls"})
 # Listed, but not for one streamed answer of known length.
 UNFIT = frozenset({*OURS, "chat_format", "generation_prompt", "n_discard", "n_keep", "reasoning_in_content"})
-UNFIT |= frozenset({"stream", "timings_per_token", "n_probs", "post_sampling_probs"})
+UNFIT |= frozenset({"stream", "timings_per_token", "post_sampling_probs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class Abilities:
             raise _unsupported(
                 request, "a schema beside tools that may be called; set tool_choice to 'none' or 'required'"
             )
+        if request.logprobs is not None and names and self.knows_tools:
+            raise _unsupported(request, "logprobs beside tools: llama.cpp tells them of one or the other")
         self._require_known(request)
 
     def _require_known(self, request: ChatRequest) -> None:

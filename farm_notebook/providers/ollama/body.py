@@ -59,6 +59,8 @@ def request_body(request: ChatRequest, settings: OllamaConfig) -> dict[str, Any]
         body["format"] = dict(request.schema)
     if request.reasoning is not None:
         body["think"] = _THINK[request.reasoning]
+    if request.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": request.logprobs}
     if request.kind == "completion":
         # A model that can think has its answer searched for thoughts unless told not to, a raw one's too.
         body |= {"think": False, "raw": not _WITH_TEMPLATE & top.keys()} | body | _prompt(request)

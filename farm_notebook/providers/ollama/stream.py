@@ -18,6 +18,7 @@ import httpx2
 from pydantic_core import from_json
 
 from farm_notebook.errors import FarmError, IncompleteStreamError, ProviderError
+from farm_notebook.providers.logprobs import read_logprobs
 from farm_notebook.providers.ollama.ndjson import LineSplitter
 from farm_notebook.types import (
     ChatRequest,
@@ -27,6 +28,7 @@ from farm_notebook.types import (
     ModelRef,
     ReasoningDelta,
     TextDelta,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
@@ -89,6 +91,7 @@ class _Answer:
         self._events: list[Event] = []
         self._kind: type[TextDelta] | type[ReasoningDelta] = TextDelta
         self._pieces: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
 
     def take(self, lines: Iterable[bytes]) -> list[Event]:
         """The events of some lines; what stops them is in ``error`` or ``finished`` afterwards."""
@@ -122,8 +125,11 @@ class _Answer:
             self._join()
             self._events += [self._call(call) for call in calls]
             self._has_calls = True
+        if told := line.get("logprobs"):
+            self._logprobs += read_logprobs(told)
         if is_done:
-            self.finished = Finished(self._reason(line.get("done_reason")), _usage(line))
+            reason = self._reason(line.get("done_reason"))
+            self.finished = Finished(reason, _usage(line), logprobs=tuple(self._logprobs))
 
     def _add(self, kind: type[TextDelta] | type[ReasoningDelta], text: Any) -> None:
         if not isinstance(text, str):

@@ -7,6 +7,7 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming, and 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from farm_notebook.errors import ProviderError
@@ -53,6 +54,7 @@ class _ResponseReader(AnswerReader):
         match chunk.get("type"):
             case "response.output_text.delta":
                 self._add(TextDelta, chunk["delta"])
+                self._add_logprobs(chunk.get("logprobs") or ())
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
                 self._add(ReasoningDelta, chunk["delta"])
             case "response.reasoning_summary_part.added" if chunk.get("summary_index"):
@@ -79,6 +81,7 @@ class _ResponseReader(AnswerReader):
                 match part["type"]:
                     case "output_text":
                         self._add(TextDelta, part["text"])
+                        self._add_logprobs(part.get("logprobs") or ())
                     case "reasoning_text":
                         self._add(ReasoningDelta, part["text"])
                     case "refusal":
@@ -112,7 +115,7 @@ class _ResponseReader(AnswerReader):
     def _end(self) -> list[Event]:
         if self._finished is None:
             raise self._no_end("response.completed")
-        return [*self._calls, self._finished]
+        return [*self._calls, replace(self._finished, logprobs=tuple(self._logprobs))]
 
 
 def _usage_of(counts: Mapping[str, Any]) -> Usage:

@@ -41,6 +41,8 @@ def responses_body(request: ChatRequest) -> dict[str, Any]:
         "store": False,
         **{name: parameters[name] for name in _SAME_NAME if name in parameters},
     }
+    if request.logprobs is not None:
+        body |= {"include": ["message.output_text.logprobs"], "top_logprobs": request.logprobs}
     if request.max_tokens is not None:
         body["max_output_tokens"] = request.max_tokens
     if request.schema is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from farm_notebook.providers.openai_wire.schema import json_schema_format
-from farm_notebook.types import ChatMessage, ChatRequest, ReasoningEffort, Tool
+from farm_notebook.types import ChatMessage, ChatRequest, ReasoningEffort, RequestKind, Tool
 
 __all__ = ["reasoning_effort", "request_body"]
 
@@ -29,6 +29,8 @@ def request_body(
         "stream_options": {"include_usage": True},
         **{name: parameters[name] for name in _SAME_NAME if name in parameters},
     }
+    if request.logprobs is not None:
+        body |= _logprobs(request.logprobs, request.kind)
     if request.kind == "completion":
         body["prompt"] = request.messages[0].content
         limit_name = "max_tokens"
@@ -49,6 +51,12 @@ def request_body(
 def reasoning_effort(effort: ReasoningEffort) -> str:
     """OpenAI's word for how hard a model thinks."""
     return {"off": "none", "on": "medium"}.get(effort, effort)
+
+
+def _logprobs(count: int, kind: RequestKind) -> dict[str, Any]:
+    """How many of the likeliest tokens are to be told; the older interface has one word for it."""
+    count = max(count, 1)  # asked for none of them, llama.cpp tells of no token at all
+    return {"logprobs": count} if kind == "completion" else {"logprobs": True, "top_logprobs": count}
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

@@ -22,9 +22,10 @@ import httpx2
 from pydantic_core import from_json
 
 from farm_notebook.errors import ContentRefusedError, FarmError, IncompleteStreamError, ProviderError
+from farm_notebook.providers.logprobs import read_logprobs
 from farm_notebook.providers.openai_wire.failure import wire_error
 from farm_notebook.providers.sse import EventSplitter
-from farm_notebook.types import Event, ModelRef, ReasoningDelta, TextDelta
+from farm_notebook.types import Event, ModelRef, ReasoningDelta, TextDelta, TokenLogprob
 
 __all__ = ["AnswerReader", "read_answer", "require_text"]
 
@@ -95,6 +96,7 @@ class AnswerReader(ABC):
         self._kind: type[TextDelta] | type[ReasoningDelta] = TextDelta
         self._pieces: list[str] = []
         self._refusal: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
 
     def has_ended(self) -> bool:
         """Whether nothing that follows counts any more."""
@@ -182,6 +184,10 @@ class AnswerReader(ABC):
     def _refuse(self, text: object) -> None:
         """Take the next piece of what the model says instead of an answer."""
         self._refusal.append(require_text(text))
+
+    def _add_logprobs(self, content: Iterable[Mapping[str, Any]]) -> None:
+        """Take how likely the next tokens were."""
+        self._logprobs += read_logprobs(content)
 
     def _no_end(self, mark: str) -> IncompleteStreamError:
         return IncompleteStreamError(

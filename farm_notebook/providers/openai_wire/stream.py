@@ -6,7 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -116,6 +116,8 @@ class _ChatReader(AnswerReader):
                 self._add(TextDelta, text)
         elif text := choice.get("text"):  # of a completion
             self._add(TextDelta, text)
+        if told := choice.get("logprobs"):
+            self._add_logprobs(told.get("content") or _of_completion(told))
         if word := choice.get("finish_reason"):
             self._reason = _finish_reason(word)
 
@@ -145,7 +147,19 @@ class _ChatReader(AnswerReader):
         ]
         # A call that the request forced ends with "stop" at OpenAI.
         reason = "tool_calls" if calls and self._reason == "stop" else self._reason
-        return [*calls, Finished(reason, self._usage)]
+        return [*calls, Finished(reason, self._usage, logprobs=tuple(self._logprobs))]
+
+
+def _of_completion(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The logprobs of ``/completions`` in the form of a chat's; none where a chat's are empty.
+
+    Source: https://platform.openai.com/docs/api-reference/completions/object
+    """
+    tokens = told.get("tokens") or ()
+    tops = told.get("top_logprobs") or [None] * len(tokens)
+    for token, logprob, top in zip(tokens, told.get("token_logprobs") or (), tops, strict=True):
+        likeliest = [{"token": other, "logprob": its} for other, its in (top or {}).items()]
+        yield {"token": token, "logprob": logprob, "top_logprobs": likeliest}
 
 
 _FINISH_REASONS: dict[str, FinishReason] = {word: word for word in get_args(FinishReason)}

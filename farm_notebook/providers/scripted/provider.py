@@ -11,7 +11,7 @@ from typing import ClassVar
 from farm_notebook.errors import ProviderConnectionError
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.providers.scripted.failures import failure
-from farm_notebook.providers.scripted.script import SCRIPTS, answer, delay_s, parse, usage
+from farm_notebook.providers.scripted.script import SCRIPTS, answer, delay_s, logprobs, parse, usage
 from farm_notebook.types import (
     Capability,
     ChatRequest,
@@ -37,6 +37,7 @@ class ScriptedProvider(AIProvider):
 
     name = "scripted"
     is_listed: ClassVar[bool] = False
+    is_real: ClassVar[bool] = False
     open_streams: ClassVar[int] = 0
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
@@ -61,7 +62,7 @@ class ScriptedProvider(AIProvider):
                     await asyncio.sleep(math.inf)
                 case "truncate":
                     return
-            yield Finished(reason, usage(request, deltas))
+            yield Finished(reason, usage(request, deltas), logprobs=logprobs(script, request, deltas))
         finally:
             ScriptedProvider.open_streams -= 1
 

@@ -20,12 +20,13 @@ from farm_notebook.types import (
     ReasoningDelta,
     ReasoningEffort,
     TextDelta,
+    TokenLogprob,
     Tool,
     ToolCall,
     Usage,
 )
 
-__all__ = ["SCRIPTS", "Script", "answer", "delay_s", "parse", "usage"]
+__all__ = ["SCRIPTS", "Script", "answer", "delay_s", "logprobs", "parse", "usage"]
 
 DELAY_S = 0.05
 _BROKEN = ("fail", "truncate", "stall")
@@ -125,6 +126,22 @@ def usage(request: ChatRequest, deltas: Sequence[Event]) -> Usage:
     return Usage(prompt, len(deltas), reasoning_tokens=thoughts or None)
 
 
+def logprobs(script: Script, request: ChatRequest, deltas: Sequence[Event]) -> tuple[TokenLogprob, ...]:
+    """How likely each word was: certain, but for those of 'sample', as likely as at temperature 1."""
+    if request.logprobs is None:
+        return ()
+    words = [delta.text for delta in deltas if isinstance(delta, TextDelta)]
+    if script.name != "sample" or request.schema is not None:
+        return tuple(TokenLogprob(word, 0.0, ((word, 0.0),)) for word in words)
+    total = math.log(sum(math.exp(-rank) for rank in _RANKS))
+    told = []
+    for number, word in enumerate(words):
+        top = tuple((_numbered(number, rank), -rank - total) for rank in _RANKS)
+        if word in dict(top):  # and was not cut by a stop string
+            told.append(TokenLogprob(word, dict(top)[word], top))
+    return tuple(told)
+
+
 def _words(script: Script, request: ChatRequest) -> list[str]:
     if request.schema is not None:
         words = _split(json.dumps(_smallest(request.schema, request)))
@@ -146,7 +163,12 @@ def _sampled(count: int, request: ChatRequest) -> list[str]:
     before = [sum(weights[:rank]) / sum(weights) for rank in _RANKS]  # the share of the likelier ones
     weights = [weight if share < top_p else 0.0 for weight, share in zip(weights, before, strict=True)]
     ranks = random.Random(request.seed or 0).choices(_RANKS, weights, k=count)
-    return [f"{' ' if number else ''}word{number + rank}" for number, rank in enumerate(ranks)]
+    return [_numbered(number, rank) for number, rank in enumerate(ranks)]
+
+
+def _numbered(number: int, rank: int) -> str:
+    """The word that may stand in a place, by its rank there."""
+    return f"{' ' if number else ''}word{number + rank}"
 
 
 def _thoughts(script: Script, request: ChatRequest) -> list[ReasoningDelta]:

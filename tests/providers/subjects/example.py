@@ -49,6 +49,7 @@ def example(request: pytest.FixtureRequest) -> Iterator[Subject]:
             is_working=is_working,
             samples=False,
             loads=False,
+            tells_logprobs=False,
         )
         assert kind.shouting == 0
     finally:

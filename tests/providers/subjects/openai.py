@@ -115,6 +115,7 @@ def transformers_serve(request: pytest.FixtureRequest) -> Iterator[Subject]:
         samples=True,
         loads=False,
         embeds=False,
+        tells_logprobs=False,
     )
     loop.run_blocking(provider.aclose())
 
