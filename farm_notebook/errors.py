@@ -13,6 +13,7 @@
     ├── BudgetExceededError (RuntimeError)    the request would cost more than the user wants to spend
     ├── CassetteError (ValueError)            a file of recorded calls that is missing or cannot be used
     │   └── NotRecordedError (LookupError)    replaying, a call that was not recorded
+    ├── RequestBlockedError (RuntimeError)    a test asked for real, and is not to
     └── ProviderError (RuntimeError)          what a provider answered instead of an answer
         ├── AuthenticationError (PermissionError)
         ├── RateLimitedError
@@ -68,6 +69,7 @@ __all__ = [
     "ProviderTimeoutError",
     "QuotaExceededError",
     "RateLimitedError",
+    "RequestBlockedError",
     "TimerName",
     "UnknownProviderError",
     "UnsupportedParameterError",
@@ -152,6 +154,10 @@ class CassetteError(FarmError, ValueError):
 
 class NotRecordedError(CassetteError, LookupError):
     """While recorded calls are replayed, a call was made that is not among them; nobody was asked."""
+
+
+class RequestBlockedError(FarmError, RuntimeError):
+    """A provider was to be asked for real where that is blocked, as in tests; nobody was asked."""
 
 
 class ProviderError(FarmError, RuntimeError):

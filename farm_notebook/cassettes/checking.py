@@ -16,7 +16,7 @@ from farm_notebook.cassettes.lines import Line, write_text
 from farm_notebook.cassettes.scrub import Finding, find_secrets
 from farm_notebook.cassettes.vectors import read_embeddings
 
-__all__ = ["find_problems", "overview", "read_asked", "scan_file", "unasked_lines"]
+__all__ = ["find_problems", "overview", "read_asked", "scan_file", "unasked_in", "unasked_lines"]
 
 _NO_TEXTS = ("vectors", "id", "digest", "image/png", "image/jpeg", "image/gif")  # what is in them is no prose
 
@@ -78,6 +78,17 @@ def read_asked(path: Path) -> frozenset[tuple[str, int]]:
 def unasked_lines(lines: Sequence[Line], asked: frozenset[tuple[str, int]]) -> tuple[Line, ...]:
     """Those lines that nobody asked for."""
     return tuple(line for line in lines if (line.id, line.take) not in asked)
+
+
+def unasked_in(file: CassetteFile, asked_file: Path) -> tuple[Line, ...]:
+    """The recorded calls of a file that nobody asked for; none of one that is not there.
+
+    Args:
+        file: The cassette.
+        asked_file: As ``cassette.asked_file`` was told; it is not there where nobody asked anything.
+    """
+    asked = read_asked(asked_file) if asked_file.exists() else frozenset[tuple[str, int]]()
+    return unasked_lines(file.read().lines, asked)
 
 
 def _problems(line: Line, file: CassetteFile) -> Iterator[str]:

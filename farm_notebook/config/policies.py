@@ -214,7 +214,7 @@ class CassetteConfig(Section):
         realtime: Replay at the speed at which it was recorded, rather than at once.
         strict: Recorded calls that were never asked for are an error in the end.
         asked_file: To which each recorded call that was asked for is added, a line each, for other programs.
-        record_command: What records, as the error of a call that was not recorded is to say it; ``None`` is the
+        record_command: What records, as the error of a call that was not recorded is to say; ``None`` is the
             magic.
     """
 

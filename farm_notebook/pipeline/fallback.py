@@ -42,6 +42,7 @@ from farm_notebook.errors import (
     ProviderTimeoutError,
     QuotaExceededError,
     RateLimitedError,
+    RequestBlockedError,
     UnknownProviderError,
     UnsupportedParameterError,
 )
@@ -103,6 +104,8 @@ MAY_ANOTHER_ANSWER: Mapping[type[FarmError], bool] = {
     # What was recorded is not there, or cannot be read: no model is asked in its place.
     CassetteError: False,
     NotRecordedError: False,
+    # Nobody is to be asked, whichever model it is.
+    RequestBlockedError: False,
     # Nobody waits for an answer any more.
     InterruptedReply: False,
     # A package's own error, of which nothing is known.

@@ -19,8 +19,9 @@ from typing import Any
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import FarmError, IncompleteStreamError, NotRecordedError
+from farm_notebook.errors import FarmError, IncompleteStreamError, NotRecordedError, RequestBlockedError
 from farm_notebook.lifecycle.common import Lifecycle
+from farm_notebook.pool.blocked import check_request
 from farm_notebook.pool.models import Models
 from farm_notebook.providers import is_replaced, make_provider, provider_names, unused_providers
 from farm_notebook.providers.base import AIProvider
@@ -54,11 +55,13 @@ class ProviderPool:
         Raises:
             UnknownProviderError: There is none.
             ConfigError: It cannot be made.
+            RequestBlockedError: It would ask for real, and that is blocked.
         """
         if name in self._made and is_replaced(self._made[name]):
             self._replaced.append(self._made.pop(name))
         if name not in self._made:
             self._made[name] = make_provider(name, self._config, self.lifecycle)
+        check_request(self._made[name])
         return self._made[name]
 
     def made(self) -> list[AIProvider]:
@@ -72,6 +75,8 @@ class ProviderPool:
         for name in provider_names(self._config):
             try:
                 made.append(self.get(name))
+            except RequestBlockedError:
+                raise
             except FarmError as error:
                 broken.append(ProviderStatus(name, healthy=False, detail=str(error)))
         return [provider for provider in made if provider.is_listed], broken

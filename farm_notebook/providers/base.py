@@ -46,9 +46,7 @@ class AIProvider(ABC):
 
     name: str
     is_listed: ClassVar[bool] = True  # whether users are shown it and its models
-    is_real: ClassVar[bool] = (
-        True  # whether it asks anyone or loads a model, which tests may not be allowed to
-    )
+    is_real: ClassVar[bool] = True  # whether it asks anyone or loads a model, as most tests must not
     honours: frozenset[str] = frozenset({*PARAMETERS, "images", "completion"})
     """What this provider does not drop in silence: parameters of a request by name, ``images`` in messages,
     and ``completion``, a request without a chat template. A request with anything else is refused."""

@@ -1,4 +1,6 @@
-"""Notebooks as tests: executing one, and telling what its cells show now from what they showed before."""
+"""Notebooks as tests: executing them, telling what their cells show now from what they showed before, and the
+pytest plugin.
+"""
 
 from __future__ import annotations
 

@@ -271,6 +271,7 @@ OUR_OWN = {
     "InvalidAnswerError",
     "ModelUnloadedError",
     "NotRecordedError",
+    "RequestBlockedError",
     "FarmError",
 }
 
