@@ -19,6 +19,7 @@ from farm_notebook.providers.llamacpp.window import Share, Window
 from farm_notebook.types import ChatRequest, Started, TextDelta
 
 STORY = "Write a very long story."
+ENDLESS = {"ignore_eos": True}
 TOPICS = ("the sea", "a dog", "iron", "the moon")
 
 
@@ -188,14 +189,12 @@ async def test_requests_without_a_seed_are_answered_side_by_side(farm: AsyncFarm
 @pytest.mark.model
 async def test_a_seeded_answer_is_the_same_whatever_was_asked_at_the_same_time(farm: AsyncFarm) -> None:
     async def ask(topic: str, seed: int | None) -> str:
-        reply = await farm.chat(f"Tell me of {topic}.", temperature=1.0, seed=seed, max_tokens=40)
+        reply = await farm.chat(f"Tell me of {topic}.", temperature=1.0, seed=seed, max_tokens=24)
         return reply.text
 
     alone = [await ask(topic, 7) for topic in TOPICS]
-    mixed = await asyncio.gather(
-        *(ask(topic, seed) for topic in TOPICS for seed in (None, 7, None)),
-    )
-    assert mixed[1::3] == alone
+    mixed = await asyncio.gather(*(ask(topic, seed) for topic in TOPICS for seed in (None, 7)))
+    assert mixed[1::2] == alone
 
 
 @pytest.mark.model
@@ -205,7 +204,7 @@ async def test_a_seeded_request_waits_until_nothing_is_left_of_those_whose_calle
     await farm.chat("hello", max_tokens=1)
     provider, server = provider_of(farm), server_of(farm)
     marks = [server.is_settling]
-    for _ in range(3):
+    for _ in range(2):
         streams = [farm.stream(f"Tell me of {topic}.", max_tokens=300) for topic in TOPICS]
         for stream in streams:
             await anext(stream)
@@ -215,7 +214,7 @@ async def test_a_seeded_request_waits_until_nothing_is_left_of_those_whose_calle
         slots = await loop.run(provider._client.ask(server, "/slots"))
         assert not any(slot["is_processing"] for slot in slots)
     await farm.chat("hello", seed=1, max_tokens=1)
-    assert [*marks, server.is_settling] == [False, True, True, True, False]
+    assert [*marks, server.is_settling] == [False, True, True, False]
 
 
 @pytest.mark.model
@@ -225,42 +224,42 @@ async def test_cancelling_one_of_several_leaves_the_others_alone_and_frees_its_s
     going = asyncio.Event()
 
     async def ask(topic: str) -> None:
-        async for _ in farm.stream(f"Tell me of {topic}.", max_tokens=120):
+        async for _ in farm.stream(f"Tell me of {topic}.", max_tokens=300, extra=ENDLESS):
             seen[topic] += 1
             if all(seen.values()):
                 going.set()
 
-    async def fifth() -> str:
-        return (await farm.chat("Say hello.", max_tokens=3)).text
-
     tasks = {topic: asyncio.create_task(ask(topic)) for topic in TOPICS}
     await asyncio.wait_for(going.wait(), 60)
-    waiting = asyncio.create_task(fifth())
+    waiting = asyncio.create_task(farm.chat("Say hello.", max_tokens=1))
     started_at = time.perf_counter()
     tasks["iron"].cancel()
     await asyncio.wait([tasks["iron"]])
     print(f"\ncaller back after {time.perf_counter() - started_at:.3f} s")
-    assert await waiting
+    assert (await waiting).finish_reason == "length"
     print(f"its slot answered another after {time.perf_counter() - started_at:.3f} s")
     others = [task for topic, task in tasks.items() if topic != "iron"]
     assert not any(task.done() for task in others), "the fifth had the slot of the cancelled one"
-    await asyncio.gather(*others)
-    assert await farside.stopped_after(server_of(farm).pid or 0, time.perf_counter()) < 1.0
+    for task in others:
+        task.cancel()
+    await asyncio.wait(others)
+    pid = server_of(farm).pid or 0
+    assert await farside.stopped_after(pid, time.perf_counter()) < farside.PATIENCE_S
 
 
 @pytest.mark.model
 async def test_requests_that_would_fill_the_window_together_take_turns_and_all_end_well(
     embedded_model: str, no_leaks: None
 ) -> None:
-    farm = AsyncFarm(model=embedded_model, llamacpp={"context_tokens": 512, "parallel": 4})
-    endless = {"ignore_eos": True}
+    window = 256
+    farm = AsyncFarm(model=embedded_model, llamacpp={"context_tokens": window, "parallel": 4})
     try:
-        chats = [farm.chat(f"Tell me of {topic}.", max_tokens=200, extra=endless) for topic in TOPICS]
+        chats = [farm.chat(f"Tell me of {topic}.", max_tokens=70, extra=ENDLESS) for topic in TOPICS]
         for reply in await asyncio.gather(*chats):
-            assert (reply.finish_reason, reply.usage.output_tokens) == ("length", 200)
-        whole = await farm.chat(STORY, max_tokens=2000, extra=endless)
+            assert (reply.finish_reason, reply.usage.output_tokens) == ("length", 70)
+        whole = await farm.chat(STORY, max_tokens=2000, extra=ENDLESS)
         assert whole.finish_reason == "length"
-        assert (whole.usage.input_tokens or 0) + (whole.usage.output_tokens or 0) >= 512
+        assert (whole.usage.input_tokens or 0) + (whole.usage.output_tokens or 0) >= window
     finally:
         await farm.aclose()
 

@@ -64,13 +64,16 @@ def sampling(model: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def serving(model: Path, folder: Path, *, start_s: float = START_S) -> Iterator[TransformersServer]:
+def serving(
+    model: Path, folder: Path, *, start_s: float = START_S, program: Path = Path(__file__)
+) -> Iterator[TransformersServer]:
     """A server on one thread and without the hub, for as long as the block lasts.
 
     Args:
         model: A folder of no other server, by which this one is known.
         folder: For its log.
         start_s: The longest time until it answers.
+        program: Is started, as this file is.
 
     Raises:
         AssertionError: It ended, or did not answer in time; with the end of its log.
@@ -84,7 +87,7 @@ def serving(model: Path, folder: Path, *, start_s: float = START_S) -> Iterator[
         log.open("w") as out,
         # Without the folder of this file on its path, where it would find our modules for its own.
         subprocess.Popen(
-            [sys.executable, "-P", __file__, "serve", *where, str(model)],
+            [sys.executable, "-P", str(program), "serve", *where, str(model)],
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=out,
