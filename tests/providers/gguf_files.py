@@ -1,4 +1,4 @@
-"""Small GGUF files of known effect, made for a test: LoRA adapters, a projector, another chat template.
+"""Small GGUF files, made for a test: a model, LoRA adapters, a projector, another chat template.
 
 Names of keys and tensors as in llama.cpp's convert_lora_to_gguf.py and convert_hf_to_gguf.py (2026-10).
 """
@@ -20,6 +20,39 @@ IMAGE_SIDE = 28  # pixels
 IMAGE_TOKENS = 4  # patches of 14 by 14 pixels
 CHAT_TEMPLATE = b"tokenizer.chat_template"
 ALIGNMENT = 32
+
+
+def write_model(path: Path, *, vocabulary: int = 320, width: int = 64, layers: int = 2) -> Path:
+    """A Llama of random weights, packed with 4 bits a number; a real one's vocabulary takes long to read."""
+    random, heads, wide = np.random.default_rng(0), 2, 2 * width
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(128)
+    writer.add_vocab_size(vocabulary)
+    writer.add_embedding_length(width)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(wide)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_rope_dimension_count(width // heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list([f"{number}" for number in range(vocabulary)])
+    writer.add_token_merges(["1 2"])
+    writer.add_eos_token_id(0)
+    shapes: dict[str, tuple[int, ...]] = {"token_embd": (vocabulary, width), "output_norm": (width,)}
+    for block in (f"blk.{layer}" for layer in range(layers)):
+        shapes |= {f"{block}.attn_{part}": (width, width) for part in ("q", "k", "v", "output")}
+        shapes |= {f"{block}.ffn_{part}": (wide, width) for part in ("gate", "up")}
+        shapes |= {f"{block}.ffn_down": (width, wide)}
+        shapes |= {f"{block}.{norm}_norm": (width,) for norm in ("attn", "ffn")}
+    for name, shape in shapes.items():
+        weights, packed = _normal(random, *shape), gguf.GGMLQuantizationType.Q4_1
+        if len(shape) == 1:  # a norm stays as it is
+            writer.add_tensor(f"{name}.weight", weights)
+        else:
+            writer.add_tensor(f"{name}.weight", gguf.quants.quantize(weights, packed), raw_dtype=packed)
+    _finish(writer)
+    return path
 
 
 def write_adapter(path: Path, *, strength: float, width: int = WIDTH, architecture: str = "llama") -> Path:

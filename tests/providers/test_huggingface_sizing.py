@@ -14,6 +14,7 @@ pytest.importorskip("transformers", reason="the extra huggingface is not install
 
 import torch
 from checkpoints import loaded_from, one_thread
+from gguf_files import write_model
 
 from farm_notebook.config import load_config
 from farm_notebook.errors import LoadError
@@ -60,15 +61,14 @@ def test_it_is_what_a_load_takes(dtype: str | None, tiny_model: Path) -> None:
     assert need(tiny_model, dtype=dtype) == loaded.size_bytes - buffers
 
 
-@pytest.mark.slow
-@pytest.mark.model
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
-def test_of_a_gguf_file_it_is_what_its_weights_take_unpacked(dtype: str | None, embedded_file: Path) -> None:
-    loaded = loaded_from(embedded_file, dtype=dtype)
+def test_of_a_gguf_file_it_is_what_its_weights_take_unpacked(dtype: str | None, tmp_path: Path) -> None:
+    file = write_model(tmp_path / "model.gguf")
+    loaded = loaded_from(file, dtype=dtype)
     buffers = sum(buffer.nbytes for buffer in loaded.module.buffers())
     assert loaded.dtype == (dtype or "float32")
-    assert need(embedded_file, dtype=dtype) == loaded.size_bytes - buffers
-    assert loaded.size_bytes > 2 * embedded_file.stat().st_size
+    assert need(file, dtype=dtype) == loaded.size_bytes - buffers
+    assert loaded.size_bytes > 2 * file.stat().st_size
 
 
 def test_settings_and_the_call_choose_the_format() -> None:
