@@ -1,4 +1,4 @@
-"""Every error this package raises, in one tree.
+"""Every error this package raises, in one tree::
 
     FarmError
     ├── InvalidRequestError (ValueError)      an option or prompt that no model could take
@@ -32,14 +32,15 @@
         └── IncompleteStreamError             the stream ended without its finish mark
 
 Messages quote the bad value, list the valid ones and name the fix. Whatever a stream
-had already delivered when it failed is in ``ProviderError.partial_text``.
+had already delivered when it failed is in ``ProviderError.partial_text``. Each error has a
+page in the documentation, ``FarmError.docs_url``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 __all__ = [
     "AuthenticationError",
@@ -75,11 +76,21 @@ __all__ = [
     "UnsupportedParameterError",
 ]
 
+DOCS_URL = "https://farm-notebook.readthedocs.io/en/stable"  # where `make docs` is published
+
 TimerName = Literal["connect", "first event", "idle", "total"]
 
 
 class FarmError(Exception):
     """The root: ``except FarmError`` catches everything this package raises on purpose."""
+
+    docs_url: ClassVar[str] = f"{DOCS_URL}/errors/FarmError.html"
+    """The page that says what this error means, why it happens and what to do about it."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == __name__:  # what others make of an error has the page of that one
+            cls.docs_url = f"{DOCS_URL}/errors/{cls.__name__}.html"
 
 
 class InvalidRequestError(FarmError, ValueError):

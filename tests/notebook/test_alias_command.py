@@ -12,7 +12,7 @@ from traitlets.config import Config
 
 import farm_notebook
 import farm_notebook.farm
-from farm_notebook.errors import ConfigError, InvalidRequestError, MissingExtraError
+from farm_notebook.errors import ConfigError, InvalidRequestError, MissingExtraError, RateLimitedError
 from farm_notebook.farm import Farm, default_farm
 from farm_notebook.notebook.cells import CELL_MAGICS
 from farm_notebook.notebook.commands import COMMANDS
@@ -201,6 +201,12 @@ def test_the_help_of_a_cell_magic_lists_its_options(shell: Shell, name: str) -> 
     assert f"{name} [options]" in out
     assert "--model" in out
     assert name in shell.run("%farm")[1]
+
+
+def test_the_help_of_an_error_says_what_it_means_and_where_more_is_told(shell: Shell) -> None:
+    _, out = shell.run("%farm help RateLimitedError")
+    assert "Too many requests" in out
+    assert out.strip().endswith(RateLimitedError.docs_url)
 
 
 def test_a_default_holds_where_the_line_says_nothing(shell: Shell) -> None:

@@ -1,0 +1,1 @@
+"""What this site needs of Sphinx beside what others have written."""
