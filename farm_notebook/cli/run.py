@@ -12,6 +12,7 @@ from typing import Any, Literal
 from farm_notebook.cassettes import CassetteFile, Line, default_path, missing
 from farm_notebook.cassettes.asks import summary
 from farm_notebook.cassettes.checking import read_asked, unasked_lines
+from farm_notebook.cli.panels import leave_static
 from farm_notebook.cli.terminal import emit, is_terminal, note
 from farm_notebook.testing.executing import (
     CellFailure,
@@ -66,6 +67,7 @@ def run_notebook(
         except CellFailure as failure:
             note(f"error: {failure}")
             return False
+        leave_static(after)
         unasked = _unasked(cassette, asked_file) if (strict or prune) and mode == "replay" else ()
     if output is None and mode == "record" and not parameters:
         output = path

@@ -14,6 +14,7 @@ from farm_notebook.cassettes import ask
 from farm_notebook.config import FarmConfig, load_config
 from farm_notebook.errors import ConfigError, FarmError, ProviderError
 from farm_notebook.farm.compare import ComparisonRun
+from farm_notebook.farm.homes import with_home, without_home
 from farm_notebook.farm.models import AsyncModels
 from farm_notebook.farm.recorded import F, recorded
 from farm_notebook.farm.similarity import Items, Match, labelled, nearest
@@ -206,7 +207,7 @@ class AsyncFarm(StepCalls):
 
     async def list_models(self) -> list[ModelInfo]:
         """The models of every provider that can be reached; ``health`` tells of the others."""
-        return await loop.run(self.tape.value(ask("list_models"), self._list_models, list[ModelInfo]))
+        return with_home(await loop.run(self.tape.value(ask("list_models"), self._listed, list[ModelInfo])))
 
     async def route(self, model: str | None = None) -> RouteDecision:
         """Which model a name leads to just now, why, and who stands in for it.
@@ -339,7 +340,7 @@ class AsyncFarm(StepCalls):
         """Unload every model and close every connection of farms with these settings."""
         await loop.run(self._pool.aclose())
 
-    async def _list_models(self) -> list[ModelInfo]:
+    async def _listed(self) -> list[ModelInfo]:
         asked = (provider.list_models() for provider in self._pool.providers.listed()[0])
         found = await asyncio.gather(*asked, return_exceptions=True)
         infos: list[ModelInfo] = []
@@ -348,7 +349,7 @@ class AsyncFarm(StepCalls):
                 infos += outcome
             elif not isinstance(outcome, FarmError):
                 raise outcome
-        return infos
+        return without_home(infos)
 
     async def _concrete(self, ref: ModelRef) -> ModelRef:
         return (await self._pool.chooser.concrete(ref))[0]

@@ -22,6 +22,7 @@ from farm_notebook.errors import (
 from farm_notebook.farm import Farm, taping
 from farm_notebook.farm.taping import notebook_file
 from farm_notebook.providers.scripted import ScriptedProvider
+from farm_notebook.types import ModelInfo, ModelRef
 
 MODEL = "scripted:count-4"
 
@@ -434,3 +435,31 @@ def test_a_provider_that_takes_none_is_asked_without_it() -> None:
     assert [takes_seed(name, made.config) for name in ("far", "near", "new", "scripted")] == [
         *(False, True, False, True)
     ]
+
+
+class Stocked(ScriptedProvider):
+    """Has two files: one below the home, one elsewhere."""
+
+    name = "stocked"
+    is_listed = True
+
+    async def list_models(self) -> list[ModelInfo]:
+        locations = (str(Path.home() / "models" / "m.gguf"), "/elsewhere/m.gguf")
+        return [ModelInfo(ModelRef(self.name, str(n)), location=each) for n, each in enumerate(locations)]
+
+
+def test_where_a_model_lies_is_recorded_without_the_home_and_replayed_in_that_of_the_reader(
+    cassette: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providers, "_registered", {"stocked": Stocked})
+
+    def locations(mode: str) -> list[str | None]:
+        return [
+            info.location for info in farm(mode, cassette).list_models() if info.ref.provider == "stocked"
+        ]
+
+    monkeypatch.setenv("HOME", str(tmp_path / "ada"))
+    assert locations("record") == [str(tmp_path / "ada" / "models" / "m.gguf"), "/elsewhere/m.gguf"]
+    assert "ada" not in cassette.read_text()
+    monkeypatch.setenv("HOME", str(tmp_path / "eve"))
+    assert locations("replay") == [str(tmp_path / "eve" / "models" / "m.gguf"), "/elsewhere/m.gguf"]
