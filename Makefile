@@ -10,14 +10,14 @@ export PYTHON
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test widgets check check-format check-lint check-types check-layers check-fast format record bench clean
-.PHONY: install-kernel install-lab install-test install-dev model
+.PHONY: help demo lab test widgets check check-format check-lint check-types check-layers check-fast format docs record bench clean
+.PHONY: install-kernel install-lab install-docs install-test install-dev model
 MAKEFLAGS += --no-print-directory
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-install-kernel install-lab install-test install-dev:
+install-kernel install-lab install-docs install-test install-dev:
 	@sh scripts/install.sh $(@:install-%=%)
 
 model:
@@ -79,13 +79,7 @@ format: install-dev ## put the code into its format
 
 record: install-test ## ask the embedded model anew for every notebook, and record what it answers
 	@$(MAKE) model
-	@set -e; unset OPENAI_API_KEY; export FARM_CACHE__ENABLED=0 FARM_HISTORY__ENABLED=0; \
-	for notebook in $(NOTEBOOKS); do \
-		echo "==> recording $$notebook; what differs from before:"; \
-		.venv/bin/farm run $$notebook --record; \
-		echo "==> replaying it"; \
-		.venv/bin/farm run $$notebook --replay --prune; \
-	done
+	@sh scripts/record_notebooks.sh $(NOTEBOOKS)
 
 bench: install-test ## measure, each figure against a peer in the same run
 	@$(MAKE) model
