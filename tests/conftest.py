@@ -21,7 +21,7 @@ from farm_notebook.providers.scripted import ScriptedProvider
 from farm_notebook.weights.catalog import CATALOG
 from farm_notebook.weights.fetch import fetch, local_path
 
-pytest.register_assert_rewrite("contract", "store_contract")
+pytest.register_assert_rewrite("contract", "running", "saved", "store_contract")
 
 # Tests ask a question twice and expect two answers, and what they ask is nobody's history; those of the cache
 # and of the history switch them on, in folders of their own.
