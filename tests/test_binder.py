@@ -114,7 +114,7 @@ def caches(home: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def image(embedded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
+def image(embedded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     """The repository, built as ``binder/`` says; of this machine it shares what was fetched already."""
     root = tmp_path_factory.mktemp("binder")
     home, conda = root / "jovyan", root / "conda"
@@ -152,7 +152,8 @@ def image(embedded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Imag
     others = [each for each in environment()["dependencies"] if not each.startswith("python=")]
     make(uv, "pip", "install", "--python", str(conda / "bin" / "python"), *others)
     make("binder/postBuild")
-    return Image(home, variables, conda / "bin" / "python")
+    yield Image(home, variables, conda / "bin" / "python")
+    shutil.rmtree(conda)  # it is large, and pytest keeps the folders of three runs
 
 
 def test_the_environment_is_one_that_conda_reads() -> None:
@@ -232,6 +233,24 @@ def test_jupyterlab_opens_the_notebook_and_shows_its_panels(image: Image) -> Non
         loaded = {each["name"]: each["load"] for each in json.loads(config[1])["federated_extensions"]}
         assert loaded.keys() >= {"anywidget", "@jupyter-widgets/jupyterlab-manager"}
         assert fetch(f"lab/extensions/anywidget/{loaded['anywidget']}")
+
+
+def test_the_three_files_of_the_guide_do_the_same(image: Image, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how_to" / "binder.md").read_text("utf-8")
+    asked, post_build, start = re.findall(r"^```(?:yaml|sh)\n((?:channels:|#!).*?)^```", page, re.M | re.S)
+    assert yaml.safe_load(asked)["dependencies"] == environment()["dependencies"]
+    for name, text in {"postBuild": post_build, "start": start}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+
+    def run(*command: str) -> str:
+        return subprocess.check_output(command, cwd=tmp_path, env=image.variables, text=True)
+
+    (tmp_path / "notebooks").mkdir()
+    assert "is already here" in run("./postBuild"), "of what it installs, nothing is missing in the image"
+    settings = Path("notebooks", "farm.toml")
+    assert (tmp_path / settings).read_text() == (image.home / settings).read_text()
+    assert run("./start", "printenv", "FARM_LLAMACPP__THREADS") == "1\n"
 
 
 @contextmanager
