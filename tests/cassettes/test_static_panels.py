@@ -9,10 +9,8 @@ import nbformat
 from farm_notebook.cli.panels import leave_static
 
 VIEW = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "Widget()"}
-STATIC = {
-    "text/html": '<style></style>\n<div class="farm-static farm-static-1">It.</div>',
-    "text/plain": "It.",
-}
+STATIC = {"text/html": '<style></style>\n<div class="farm-static farm-static-1a">It.</div>'}
+LEFT = {"text/html": '<style></style>\n<div class="farm-static">It.</div>'}
 
 
 def notebook(*cells: list[dict[str, Any]]) -> Any:
@@ -31,17 +29,17 @@ def shown(notebook: Any) -> list[list[Any]]:
     return [[output.data for output in cell.outputs] for cell in notebook.cells[1:]]
 
 
-def test_a_panel_leaves_its_static_output_and_no_state() -> None:
+def test_a_panel_leaves_its_static_output_and_neither_state_nor_id() -> None:
     executed = notebook([{"text/plain": "before"}, VIEW, STATIC], [])
     leave_static(executed)
-    assert shown(executed) == [[{"text/plain": "before"}, STATIC], []]
+    assert shown(executed) == [[{"text/plain": "before"}, LEFT], []]
     assert "widgets" not in executed.metadata
 
 
 def test_another_widget_stays_with_the_state_of_all() -> None:
     executed = notebook([VIEW, STATIC], [VIEW, {"text/html": "<p>below</p>"}], [VIEW])
     leave_static(executed)
-    assert shown(executed) == [[STATIC], [VIEW, {"text/html": "<p>below</p>"}], [VIEW]]
+    assert shown(executed) == [[LEFT], [VIEW, {"text/html": "<p>below</p>"}], [VIEW]]
     assert "widgets" in executed.metadata
 
 
