@@ -18,7 +18,7 @@ unset OPENAI_API_KEY OPENAI_BASE_URL HF_TOKEN
 for notebook; do
     printf '==> recording %s; what differs from before:\n' "$notebook"
     rm -f "$folder"/history-* "$folder"/ledger-*
-    FARM_CACHE_DIR=$folder FARM_CACHE__ENABLED=0 "$farm" run "$notebook" --record
+    FARM_CACHE_DIR=$folder "$farm" run "$notebook" --record
     printf '==> replaying it\n'
     FARM_CACHE_DIR=$folder "$farm" run "$notebook" --replay --prune
 done

@@ -82,6 +82,24 @@ def test_a_recorded_notebook_replays_byte_for_byte(farm: Run, tmp_path: Path) ->
 
 @pytest.mark.kernel
 @pytest.mark.slow
+def test_a_recording_asks_anew_where_an_answer_is_kept(
+    farm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_CACHE__ENABLED", "true")
+    monkeypatch.setenv("FARM_CACHE_DIR", str(tmp_path / "cache"))
+    nbformat.write(
+        notebook(
+            "import farm_notebook", "farm_notebook.chat('Hi', model='scripted:echo', temperature=0).cached"
+        ),
+        tmp_path / "story.ipynb",
+    )
+    for options, cached in (((), "False"), ((), "True"), (("--record",), "False")):
+        assert farm("story.ipynb", *options, "-o", "out.ipynb").code == 0
+        assert read_notebook(tmp_path / "out.ipynb").cells[1].outputs[0].data["text/plain"] == cached
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
 def test_what_was_not_recorded_and_what_was_never_asked_fails(farm: Run, tmp_path: Path) -> None:
     story(tmp_path / "story.ipynb")
     assert farm("story.ipynb", "--replay").err.startswith("error: There is no cassette")
@@ -90,6 +108,7 @@ def test_what_was_not_recorded_and_what_was_never_asked_fails(farm: Run, tmp_pat
     missed = farm("story.ipynb", "--replay")
     assert missed.code == 1
     assert "error: cell 2 failed: NotRecordedError: Not in story.farm.jsonl" in missed.err
+    assert "`farm run story.ipynb --record`" in missed.err
     assert farm("story.ipynb", "--auto").code == 0
     unasked = farm("story.ipynb", "--replay", "--strict")
     assert unasked.code == 1

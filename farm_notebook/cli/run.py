@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from farm_notebook.cassettes.asks import summary
 from farm_notebook.cassettes.checking import read_asked, unasked_lines
 from farm_notebook.cli.panels import leave_static
 from farm_notebook.cli.terminal import emit, is_terminal, note
+from farm_notebook.testing.environment import cassette_variables
 from farm_notebook.testing.executing import (
     CellFailure,
     execute,
@@ -24,6 +26,8 @@ from farm_notebook.testing.executing import (
 from farm_notebook.testing.outputs import differing_cells
 
 __all__ = ["run_notebook"]
+
+HISTORY = "FARM_HISTORY__ENABLED"
 
 
 def run_notebook(
@@ -61,7 +65,7 @@ def run_notebook(
     asked = with_parameters(before, parameters) if parameters else before
     with tempfile.TemporaryDirectory() as folder, _progress() as begun:
         asked_file = Path(folder, "asked")
-        environment = _environment(mode, cassette.path, asked_file)
+        environment = _environment(path, mode, cassette.path, asked_file)
         try:
             after = execute(asked, path, environment=environment, begun=begun)
         except CellFailure as failure:
@@ -88,15 +92,13 @@ def run_notebook(
     return mode != "replay" or (is_whole and (not differing or bool(parameters)))
 
 
-def _environment(mode: str | None, cassette: Path, asked_file: Path) -> dict[str, str]:
+def _environment(path: Path, mode: str | None, cassette: Path, asked_file: Path) -> dict[str, str]:
+    """What its kernel is told; its calls go into the user's history, as those of any notebook."""
     if mode is None:
         return {}
-    return {
-        "FARM_CASSETTE": mode,
-        "FARM_CASSETTE_FILE": str(cassette),
-        "FARM_CASSETTE__ASKED_FILE": str(asked_file),
-        "FARM_DISPLAY__LIVE": "false",  # nobody looks
-    }
+    command = f"farm run {shlex.quote(str(path))} --record"
+    told = cassette_variables(mode, cassette, asked_file=asked_file, record_command=command)
+    return {name: value for name, value in told.items() if value is not None and name != HISTORY}
 
 
 def _unasked(cassette: CassetteFile, asked_file: Path) -> tuple[Line, ...]:
