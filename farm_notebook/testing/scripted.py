@@ -123,10 +123,10 @@ class _Script:
         if self.answers:
             return self.answers.popleft()
         if self.otherwise is None:
-            given = len(self.asked) - 1
             raise NotRecordedError(
-                f"No answer is left for {summary(ask_of_request(request))}: {given:,} were said. Say another "
-                "by scripted_farm.answers(...), or have a function answer by scripted_farm.answer_with(...)."
+                f"No answer is left for request {len(self.asked):,}, {summary(ask_of_request(request))}. "
+                "Say more by scripted_farm.answers(...), or have a function answer by "
+                "scripted_farm.answer_with(...)."
             )
         answer = self.otherwise(request)
         return await answer if inspect.isawaitable(answer) else answer
