@@ -55,7 +55,7 @@ def pages() -> list[Path]:
     return [page for page in (*map(ROOT.joinpath, OTHERS), *found) if any(blocks_of(page))]
 
 
-def blocks_of(page: Path) -> Iterator[Block]:
+def blocks_of(page: Path, *, root: Path = ROOT) -> Iterator[Block]:
     """The code blocks of a page, in their order; directives of MyST, as ``{toctree}``, are none."""
     comments: list[str] = []
     for token in MarkdownIt().parse(page.read_text("utf-8")):
@@ -65,7 +65,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
         if token.type in ("fence", "code_block") and not re.match(r"\{(?!code)", token.info):
             assert token.map
             line = token.map[0] + 1
-            place = f"{page.relative_to(ROOT).as_posix()}:{line}"
+            place = f"{page.relative_to(root).as_posix()}:{line}"
             language = token.info.partition(" ")[0]
             notes, problem = _read(comments)
             yield Block(place, line, language, token.content, notes, problem)

@@ -79,10 +79,10 @@ def set_up(folder: Path, models: Path, variables: dict[str, str], patch: pytest.
     (folder / "cache" / "models").symlink_to(models)
     programs = folder / "project" / ".venv" / "bin"
     programs.mkdir(parents=True)
-    stand_in = Path(__file__).with_name("stand_in.py")
+    stand_in = f"{sys.executable} {Path(__file__).with_name('stand_in.py')}"
     for name in STAND_INS:
         program = programs / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {stand_in} {name} "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec {stand_in} {name} "$@"\n')
         program.chmod(0o755)
     paths = (str(programs), str(Path(sys.executable).parent), os.environ["PATH"])
     variables = variables | {
@@ -96,7 +96,7 @@ def set_up(folder: Path, models: Path, variables: dict[str, str], patch: pytest.
         "FARM_MODEL": "scripted:echo",
         "FARM_LLAMACPP__THREADS": "1",
         "FARM_LLAMACPP__CONTEXT_TOKENS": "2048",
-        "FARM_LLAMACPP__MAX_TOKENS": "64",
+        "FARM_LLAMACPP__MAX_TOKENS": "32",
         "FARM_HUGGINGFACE__DEVICE": "cpu",
         "FARM_HUGGINGFACE__MAX_TOKENS": "16",
         "NO_PROXY": "127.0.0.1,localhost",

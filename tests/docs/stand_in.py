@@ -58,7 +58,7 @@ def jupyter(program: str, *arguments: str) -> None:
     for name in arguments:
         if name.endswith(".ipynb"):
             exists(Path(name))
-    run("farm", "config", "check")
+    farm("config", "check")
 
 
 def docker(command: str, *_: str) -> None:

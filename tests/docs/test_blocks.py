@@ -13,13 +13,14 @@ import pytest
 
 sys.path += [str(Path(__file__).parents[1] / room) for room in ("providers", "notebook")]
 
-from blocks import ROOT, blocks_of, pages
+from blocks import ROOT, Block, blocks_of, pages
 from checkpoints import one_thread, tiny_model
 from pytest_httpserver import HTTPServer
 from running import Runner
 from shells import loaded_shell, plain_shell
 from stage import Stage, hosts, set_up
 
+from farm_notebook.errors import ConfigError
 from farm_notebook.farm import default_farm
 
 __all__ = ["tiny_model"]
@@ -60,6 +61,49 @@ def test_every_block_of_a_page_does_what_it_says(page: Path, stage: Stage, subte
     for block in blocks_of(page):
         with subtests.test(block.place):
             runner.run(block)
+
+
+# In place of a place: what is said of it.
+WRONG = (
+    Block("InvalidRequestError.*'--temprature'", 1, "ipython", "%farm_chat --temprature 0 Hello"),
+    Block("InvalidRequestError.*'modles'", 1, "ipython", "%farm modles"),
+    Block("UsageError.*%%farm_chta", 1, "ipython", "%farm models\n\n%%farm_chta\nHello"),
+    Block("AttributeError.*'chta'", 1, "python", "import farm_notebook as farm\nfarm.chta('Hello')"),
+    Block("temprature", 1, "python", "import farm_notebook as farm\nfarm.chat('Hello', temprature=0)"),
+    Block("AttributeError.*'txt'", 1, "python", "import farm_notebook as farm\nfarm.chat('Hello').txt"),
+    Block("ZeroDivisionError.*not.*KeyError", 1, "python", "1 / 0", {"raises": "KeyError"}),
+    Block("raised.*not.*KeyError", 1, "python", "1 / 1", {"raises": "KeyError"}),
+    Block("not shown by the block before it", 1, "text", "0.5"),
+    Block("line 1.*--modle", 1, "sh", "farm chat --modle scripted:echo Hello"),
+    Block("line 2.*run.*--rcord", 1, "sh", "farm models\nfarm run story.ipynb --rcord"),
+    Block("'modles'.*line 1", 1, "sh", "farm modles\nfarm models"),
+    Block("'widget' is none of .*widgets", 1, "sh", "pip install 'farm-notebook[widget]'"),
+    Block("demoo", 1, "sh", "make demoo"),
+    Block("FARM_OLLAMA__ADRESS", 1, "sh", "export FARM_OLLAMA__ADRESS=localhost"),
+    Block("which file it is", 1, "toml", "model = 'scripted:echo'"),
+    Block("cache.ttl", 1, "toml", "[cache]\nttl = 3", {"file": "farm.toml"}),
+    Block("'farn.toml'; valid: farm.toml", 1, "toml", "[cache]\nttl_s = 3", {"file": "farn.toml"}),
+    Block("no language ''", 1, "", "%farm models"),
+    Block("no note", 1, "python", "1", problem="no note"),
+)
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_block_that_is_wrong_fails_and_it_is_said_why(stage: Stage, subtests: pytest.Subtests) -> None:
+    runner = Runner(stage)
+    for block in WRONG:
+        with (
+            subtests.test(block.place),
+            pytest.raises((AssertionError, ConfigError), match=f"(?s){block.place}"),
+        ):
+            runner.run(block)
+
+
+def test_a_note_that_nobody_knows_or_that_says_nothing_is_a_problem(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- skip -->\n```sh\nls\n```\n\n<!-- spik: why -->\n\n```sh\nls\n```\n")
+    assert [bool(block.problem) for block in blocks_of(page, root=tmp_path)] == [True, True]
 
 
 def test_a_page_has_few_blocks_that_are_not_run_and_says_why() -> None:
