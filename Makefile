@@ -48,8 +48,8 @@ test: install-test widgets ## install what the tests need (Chromium and Redis to
 	@$(PY) -m pytest -n 2 --dist loadfile $(MODEL_TESTS:%=--ignore=%)
 	@echo "==> running those of providers and models by themselves: they need both cores"
 	@$(PY) -m pytest $(MODEL_TESTS)
-	@echo "==> running the notebooks, and comparing what they give with what they hold"
-	@FARM_DISPLAY__LIVE=0 FARM_CACHE__ENABLED=0 FARM_HISTORY__ENABLED=0 $(PY) -m pytest --nbval $(NOTEBOOKS)
+	@echo "==> replaying the notebooks, and comparing what they give with what they hold"
+	@$(PY) -m pytest -n 2 --dist loadfile --nbval notebooks --farm-strict
 
 check: check-format check-lint check-types check-layers check-fast ## what a commit must pass, in under a minute
 

@@ -43,9 +43,13 @@ class Notebooks:
         self._is_strict = is_strict
         self._here = config.invocation_params.dir
         self._in_part = {Path(arg.partition("::")[0]).name for arg in config.args if "::" in arg}
-        folder = tempfile.TemporaryDirectory(prefix="farm-asked-")
-        config.add_cleanup(folder.cleanup)
-        self._folder = Path(folder.name)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Iterator[None]:
+        """Have a folder for what kernels tell."""
+        with tempfile.TemporaryDirectory(prefix="farm-asked-") as folder:
+            self._folder = Path(folder)
+            return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
