@@ -16,6 +16,7 @@ from farm_notebook.config.settings import ENV_PREFIX, FarmConfig
 from farm_notebook.config.values import Section
 
 __all__ = [
+    "BLOCK_REQUESTS",
     "FOREIGN",
     "KeyPath",
     "annotation_at",
@@ -27,6 +28,7 @@ __all__ = [
 
 KeyPath: TypeAlias = tuple[str, ...]  # of one setting, as in ("cache", "ttl_s")
 
+BLOCK_REQUESTS = "FARM_BLOCK_REQUESTS"  # no setting of a farm: it holds for all of a process
 PROVIDER = "AI_PROVIDER"
 MODEL = "AI_DEFAULT_MODEL"
 # Settings that variables known from elsewhere set, the first of them that holds something.
@@ -46,7 +48,8 @@ _PROVIDERS = frozenset(
     if isinstance(field.default, Section) and "default_model" in type(field.default).model_fields
 )
 _OURS = frozenset(ENV_PREFIX + name.upper() for name in FarmConfig.model_fields)
-_KNOWN = _OURS | {name for names in FOREIGN.values() for name in names if name.startswith(ENV_PREFIX)}
+_FOREIGN = {name for names in FOREIGN.values() for name in names if name.startswith(ENV_PREFIX)}
+_KNOWN = _OURS | _FOREIGN | {BLOCK_REQUESTS}
 
 
 def settings_of(variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[KeyPath, str]]:

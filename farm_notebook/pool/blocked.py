@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 
+from farm_notebook.config.variables import BLOCK_REQUESTS
 from farm_notebook.errors import RequestBlockedError
 from farm_notebook.providers.base import AIProvider
 
-__all__ = ["BLOCKED", "check_request"]
-
-BLOCKED = "FARM_BLOCK_REQUESTS"
+__all__ = ["check_request"]
 
 
 def check_request(provider: AIProvider) -> None:
@@ -22,9 +21,9 @@ def check_request(provider: AIProvider) -> None:
     Raises:
         RequestBlockedError: Requests are blocked, and it would ask someone or load a model.
     """
-    if provider.is_real and os.environ.get(BLOCKED):
+    if provider.is_real and os.environ.get(BLOCK_REQUESTS):
         raise RequestBlockedError(
-            f"{provider.name!r} was to be asked for real, which is blocked here ({BLOCKED} is set). A test "
-            "that is to do so takes the mark `@pytest.mark.farm_real`; others take a fixture, `farm_replay` "
-            "for recorded answers or `scripted_farm` for those that they say themselves."
+            f"{provider.name!r} was to be asked for real, which is blocked here ({BLOCK_REQUESTS} is set). A "
+            "test that is to do so takes the mark `@pytest.mark.farm_real`; others take a fixture, "
+            "`farm_replay` for recorded answers or `scripted_farm` for those that they say themselves."
         )

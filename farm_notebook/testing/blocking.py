@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from farm_notebook.pool.blocked import BLOCKED
+from farm_notebook.config.variables import BLOCK_REQUESTS
 from farm_notebook.testing.environment import ALLOWED, environment
 
 __all__ = ["REAL", "Blocking"]
@@ -24,7 +24,7 @@ class Blocking:
 
     def __init__(self, config: pytest.Config) -> None:
         stack = ExitStack()
-        stack.enter_context(environment({BLOCKED: "1"}))
+        stack.enter_context(environment({BLOCK_REQUESTS: "1"}))
         config.add_cleanup(stack.close)
 
     @pytest.hookimpl(wrapper=True)

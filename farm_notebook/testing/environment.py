@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from farm_notebook.pool.blocked import BLOCKED
+from farm_notebook.config.variables import BLOCK_REQUESTS
 
 __all__ = ["ALLOWED", "STEADY", "Variables", "cassette_variables", "environment"]
 
@@ -22,7 +22,7 @@ STEADY: Variables = {
 }
 """What depends on an earlier run, or on time, is off."""
 
-ALLOWED: Variables = {BLOCKED: None}
+ALLOWED: Variables = {BLOCK_REQUESTS: None}
 
 
 def cassette_variables(mode: str, cassette: Path, *, asked_file: Path, record_command: str) -> Variables:
@@ -40,7 +40,7 @@ def cassette_variables(mode: str, cassette: Path, *, asked_file: Path, record_co
         "FARM_CASSETTE_FILE": str(cassette),
         "FARM_CASSETTE__ASKED_FILE": str(asked_file),
         "FARM_CASSETTE__RECORD_COMMAND": record_command,
-        BLOCKED: "1" if mode == "replay" else None,
+        BLOCK_REQUESTS: "1" if mode == "replay" else None,
     }
 
 

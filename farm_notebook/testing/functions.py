@@ -15,9 +15,9 @@ from farm_notebook import loop
 from farm_notebook.cassettes import SUFFIX, CassetteFile, default_path, rewind
 from farm_notebook.cassettes.checking import unasked_in
 from farm_notebook.cassettes.shared import never_asked
+from farm_notebook.config.variables import BLOCK_REQUESTS
 from farm_notebook.errors import InvalidRequestError
 from farm_notebook.farm import AsyncFarm, Farm, default_farm
-from farm_notebook.pool.blocked import BLOCKED
 from farm_notebook.testing.blocking import REAL
 from farm_notebook.testing.environment import cassette_variables, environment
 from farm_notebook.testing.plugin import Mode
@@ -61,7 +61,7 @@ def on_script(item: pytest.Item) -> Iterator[ScriptedFarm]:
         item: The test.
     """
     is_blocked = item.get_closest_marker(REAL) is None
-    with environment({BLOCKED: "1"} if is_blocked else {}):
+    with environment({BLOCK_REQUESTS: "1"} if is_blocked else {}):
         farm = ScriptedFarm()
         with _as_default(farm.core):
             yield farm

@@ -138,6 +138,7 @@ def test_a_line_of_a_dotenv_file_that_is_no_binding_matters_only_if_it_is_about_
 def test_names_that_set_nothing_are_warned_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FARM_MODLE", "x")
     monkeypatch.setenv("FARM_ENV", "development")
+    monkeypatch.setenv("FARM_BLOCK_REQUESTS", "1")
     (project / ".env").write_text("FARM_CACHEDIR=x\nOTHER=y\n")
     (project / "farm.toml").touch()
     (project / "pyproject.toml").write_text("[tool.farm]\n")
