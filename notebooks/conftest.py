@@ -10,7 +10,12 @@ import pytest
 REAL = {"hot_reload.ipynb": {"torch": "huggingface", "peft": "huggingface"}}
 """What models need that are asked for real; a replay does without."""
 
-ALWAYS = {"hot_reload.ipynb": {"matplotlib": "test"}}
+ALWAYS = {
+    "compare.ipynb": {"matplotlib": "test", "pandas": "test"},
+    "embeddings_search.ipynb": {"matplotlib": "test", "pandas": "test"},
+    "hot_reload.ipynb": {"matplotlib": "test"},
+    "structured_output_and_tools.ipynb": {"pandas": "test"},
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
