@@ -77,6 +77,12 @@ format: install-dev ## put the code into its format
 	@$(PY) -m ruff check --fix-only .
 	@$(PY) -m ruff format .
 
+docs: install-docs widgets ## build the documentation in build/docs, with the gallery executed on replay
+	@echo "==> building the documentation"
+	@$(PY) -m sphinx -W --keep-going -q -j 2 -D gallery_replay=1 -d build/doctrees docs build/docs \
+		|| { rm -rf build/doctrees; exit 1; }  # of what is kept there would be no warning again
+	@echo "==> it begins at build/docs/index.html"
+
 record: install-test ## ask the embedded model anew for every notebook, and record what it answers
 	@$(MAKE) model
 	@sh scripts/record_notebooks.sh $(NOTEBOOKS)

@@ -22,7 +22,6 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "extensions.docstrings",
     "extensions.gallery",
@@ -38,6 +37,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "off"  # extensions/gallery executes what has a cassette
 nb_mime_priority_overrides = [("html", "text/markdown", 5), ("html", "text/html", 1)]
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"  # answers have tables
 suppress_warnings = ["mystnb.unknown_mime_type"]  # of what is shown in another form anyway
 
 # The reference

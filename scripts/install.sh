@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes .venv and installs this package into it with one of its extras.
 #
-#     sh scripts/install.sh kernel|lab|test|dev
+#     sh scripts/install.sh kernel|lab|docs|test|dev
 #
 # What was installed is remembered under .venv; nothing happens, and nothing is asked of the network, until
 # pyproject.toml or scripts/constraints.txt changes. PYTHON names an interpreter; by default a fitting one is
@@ -9,7 +9,7 @@
 
 set -u
 
-extra=${1:?which extra? kernel, lab, test or dev}
+extra=${1:?which extra? kernel, lab, docs, test or dev}
 venv=.venv
 log=$venv/install.log
 
@@ -21,13 +21,14 @@ stop() {
     exit 1
 }
 
-# Each extra holds the ones before it; the newest that has a record decides.
+# Whose record will do: an extra's own, or that of one that holds it.
 case $extra in
-kernel) enough='kernel lab test dev' ;;
+kernel) enough='kernel lab docs test dev' ;;
 lab) enough='lab test dev' ;;
+docs) enough='docs test dev' ;;
 test) enough='test dev' ;;
 dev) enough='dev' ;;
-*) stop "there is no extra '$extra'; valid: kernel, lab, test, dev" ;;
+*) stop "there is no extra '$extra'; valid: kernel, lab, docs, test, dev" ;;
 esac
 
 fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }

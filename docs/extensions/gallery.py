@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from importlib.util import find_spec
+from logging import WARNING, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ IMPORT = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    getLogger("traitlets").setLevel(WARNING)  # it tells of each notebook
     app.add_config_value("gallery_replay", default=False, rebuild="env", types=[bool])
     app.connect("source-read", _show_notebook)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
