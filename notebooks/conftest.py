@@ -12,9 +12,11 @@ REAL = {"hot_reload.ipynb": {"torch": "huggingface", "peft": "huggingface"}}
 
 ALWAYS = {
     "compare.ipynb": {"matplotlib": "test", "pandas": "test"},
+    "dataframe_batch.ipynb": {"pandas": "test"},
     "embeddings_search.ipynb": {"matplotlib": "test", "pandas": "test"},
     "hot_reload.ipynb": {"matplotlib": "test"},
     "structured_output_and_tools.ipynb": {"pandas": "test"},
+    "teaching.ipynb": {"matplotlib": "test"},
 }
 
 
