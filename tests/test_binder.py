@@ -32,7 +32,7 @@ from uv import find_uv_bin
 
 ROOT = Path(__file__).parents[1]
 BINDER = ROOT / "binder"
-SOON_S = 90.0  # far beyond what a server takes to start
+SOON_S = 180.0  # far beyond what a server takes to start
 LONG_S = 600  # and what a build takes on a machine that fetches everything
 NODE_MODULES = Path("farm_notebook/widgets/js/node_modules")
 # What a session of ours would tell another program, and the image must not hear.
@@ -114,7 +114,7 @@ def caches(home: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def image(embedded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def image(embedded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
     """The repository, built as ``binder/`` says; of this machine it shares what was fetched already."""
     root = tmp_path_factory.mktemp("binder")
     home, conda = root / "jovyan", root / "conda"
@@ -130,6 +130,7 @@ def image(embedded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "HOME": str(home),
         "PATH": os.pathsep.join([str(conda / "bin"), os.environ.get("PATH", os.defpath)]),
         "UV_COMPILE_BYTECODE": "0",  # not all of it is needed here
+        "UV_HTTP_TIMEOUT": "180",
         "UV_PYTHON_DOWNLOADS": "never",
     }
     uv = find_uv_bin()
@@ -152,8 +153,7 @@ def image(embedded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     others = [each for each in environment()["dependencies"] if not each.startswith("python=")]
     make(uv, "pip", "install", "--python", str(conda / "bin" / "python"), *others)
     make("binder/postBuild")
-    yield Image(home, variables, conda / "bin" / "python")
-    shutil.rmtree(conda)  # it is large, and pytest keeps the folders of three runs
+    return Image(home, variables, conda / "bin" / "python")
 
 
 def test_the_environment_is_one_that_conda_reads() -> None:
