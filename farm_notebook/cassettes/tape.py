@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
-from farm_notebook.cassettes.asks import Ask, ask_of_request, pictures_of
+from farm_notebook.cassettes.asks import Ask, ask_of_request, id_of, pictures_of
 from farm_notebook.cassettes.cassette import Cassette
-from farm_notebook.cassettes.events import Timed, scrub_entries, write_events
+from farm_notebook.cassettes.events import Timed, read_events, scrub_entries, write_events
 from farm_notebook.cassettes.failures import write_failure
 from farm_notebook.cassettes.glances import is_glance
 from farm_notebook.cassettes.lines import Line
@@ -30,7 +30,7 @@ from farm_notebook.config import CassetteConfig
 from farm_notebook.errors import FarmError, NotRecordedError
 from farm_notebook.pipeline import Handler
 from farm_notebook.pipeline.cache import known_digest
-from farm_notebook.types import Embeddings, Event, Finished, Image, ModelRef, Started
+from farm_notebook.types import ChatRequest, Embeddings, Event, Finished, Image, ModelRef, Started
 
 __all__ = ["Models", "Tape"]
 
@@ -92,6 +92,7 @@ class Tape:
         self._digests: dict[ModelRef, str | None] = {}
         self._is_local: dict[ModelRef, bool] = {}
         self._took_ms: dict[str, int] = {}  # the last call of each kind
+        self._last: dict[str, Line] = {}  # of each call, by its id
 
     @property
     def is_replaying(self) -> bool:
@@ -253,6 +254,17 @@ class Tape:
         """
         return self._took_ms[call] / 1000 if call in self._took_ms else measured_s
 
+    def moments(self, request: ChatRequest) -> tuple[list[Timed], float] | None:
+        """The events of a request that has ended, when each came, and the seconds that all of it took.
+
+        Replayed, they are those of the recording; ``None`` where nothing is recorded of it.
+        """
+        line = self._last.get(id_of(cast(Ask, self._scrub(ask_of_request(request)))))
+        try:
+            return None if line is None else (read_events(line.events or []), line.took_ms / 1000)
+        except ValueError:  # whoever replays it is told
+            return None
+
     def runs_here(self, ref: ModelRef) -> bool:
         """Whether a model runs on the user's hardware; replaying, whether it did when it was recorded."""
         if self.is_replaying or ref in self._is_local:
@@ -290,7 +302,7 @@ class Tape:
 
     def _note(self, line: Line) -> None:
         """That a recorded call is given: to those who ask about its model, and to other programs."""
-        self._took_ms[line.ask["call"]] = line.took_ms
+        self._took_ms[line.ask["call"]], self._last[line.id] = line.took_ms, line
         if (ref := answerer(line)) is not None:
             self._digests[ref], self._is_local[ref] = line.digest, line.is_local
         if (file := self.settings.asked_file) is not None:
@@ -362,6 +374,7 @@ class Tape:
             is_local=is_local,
             took_ms=took_ms,
         )
+        self._last[line.id] = line
         cassette.keep(number, line, pictures)
         await cassette.save()
 

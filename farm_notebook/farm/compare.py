@@ -92,6 +92,8 @@ class ComparisonRun:
                     watch(contender, event)
             await contender.finish(self._farm)
         except FarmError as error:
+            if contender.request and (recorded := self._farm.tape.moments(contender.request)):
+                contender.measure(*recorded)
             contender.fail(error)
         finally:
             contender.stop()

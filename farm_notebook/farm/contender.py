@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ class Contender:
         self._called: float | None = None
         self._sent = 0.0
         self._first: float | None = None
+        self._ended: float | None = None
         if isinstance(request, FarmError):
             self.fail(request)
 
@@ -74,12 +75,27 @@ class Contender:
         """Take the next event of its stream."""
         assert self._builder is not None, "nobody who cannot be asked has a stream"
         self._builder.add(event)
+        self._note(event, self._clock())
+
+    def measure(self, timed: Iterable[tuple[int, Event]], took_s: float) -> None:
+        """Take the times of a recording in the place of those of the clock.
+
+        Args:
+            timed: The events of the stream, each with the milliseconds since the call.
+            took_s: How long all of it took, in seconds.
+        """
+        self._called = self._sent = 0.0
+        self._first, self._ended = None, took_s
+        for at_ms, event in timed:
+            self._note(event, at_ms / 1000)
+
+    def _note(self, event: Event, now: float) -> None:
         match event:
             case TextDelta() | ReasoningDelta():
                 if self._first is None:
-                    self._first = self._clock()
+                    self._first = now
             case Started() | LoadProgress():
-                self._sent = self._clock()
+                self._sent = now
             case _:
                 pass
 
@@ -111,10 +127,11 @@ class Contender:
         """What had arrived, with the times that are known; ``None`` where nothing had."""
         if self._builder is None or self._builder.is_empty or self._called is None:
             return None
+        ended = self._clock() if self._ended is None else self._ended
         timings = Timings(
             load_s=self._sent - self._called,
             first_token_s=self.first_token_s,
-            total_s=self._clock() - self._called,
+            total_s=ended - self._called,
         )
         return replace(self._builder.partial(reason), timings=timings)
 

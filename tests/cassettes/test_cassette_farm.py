@@ -81,6 +81,20 @@ def named(name: str) -> str:
     return f"It is {name}."
 
 
+def test_models_that_are_compared_took_as_long_as_when_they_were_recorded(cassette: Path) -> None:
+    models = ["scripted:fail-2", "scripted:count-2"]  # the first breaks after two words
+    recorded, replayed = (
+        make(cassette).compare("Hi", models=models, extra={"delay_s": 0.05}) for make in (recorder, replayer)
+    )
+    assert replayed.plain() == recorded.plain()
+    for before, after in zip(recorded, replayed, strict=True):
+        assert before.reply is not None
+        assert after.reply is not None
+        assert after.reply.timings == before.reply.timings
+        assert after.reply.timings.first_token_s is not None
+        assert 0.05 <= after.reply.timings.first_token_s < after.reply.timings.total_s
+
+
 def test_all_calls_give_again_what_they_gave(cassette: Path) -> None:
     live = [*everything(recorder(cassette))]
     before = cassette.read_bytes()
