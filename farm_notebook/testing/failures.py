@@ -12,18 +12,21 @@ from farm_notebook.errors import FarmError
 __all__ = ["readable_failure", "shorten"]
 
 _TOLD = ("NotRecordedError", "CassetteError", "RequestBlockedError")  # their words say all
+_DIFFERS = "Cell outputs differ"  # says nbval
 _BEGINS = re.compile(rf"^(?:{'|'.join(_TOLD)}): ", re.MULTILINE)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PACKAGE = Path(__file__).parents[1]
 
 
 def readable_failure(error: BaseException, told: str) -> str | None:
-    """The error's words, and the cell; ``None`` for any other failure.
+    """The error's words, and the cell; ``None`` for any other failure, also where outputs differ.
 
     Args:
         error: As nbval or nbmake raises it.
         told: What they would show.
     """
+    if str(error).startswith(_DIFFERS):
+        return None
     told = _ANSI.sub("", told)
     begins = [match.start() for match in _BEGINS.finditer(told)]
     return f"{told[begins[-1] :].strip()}\n\n{_cell(error)}" if begins else None

@@ -51,6 +51,7 @@ def on_cassette(item: pytest.Item, mode: Mode) -> Iterator[tuple[Farm, Callable[
                 yield farm, check
             if mode != "replay" and (cassette := core.tape.cassette) is not None:
                 loop.run_blocking(cassette.save())  # what a test left is written in the background
+            rewind(path)
 
 
 @contextmanager
@@ -91,3 +92,4 @@ def _as_default(core: AsyncFarm) -> Iterator[Farm]:
         yield farm
     finally:
         farm.core = before
+        loop.run_blocking(core.let_go(before))

@@ -42,7 +42,8 @@ class Notebooks:
         self._mode = mode
         self._is_strict = is_strict
         self._here = config.invocation_params.dir
-        self._in_part = {Path(arg.partition("::")[0]).name for arg in config.args if "::" in arg}
+        named = [arg.partition("::") for arg in config.args]
+        self._in_part = {(self._here / file).resolve() for file, _, cell in named if cell}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Iterator[None]:
@@ -64,7 +65,7 @@ class Notebooks:
         """Show what was not recorded, in place of a traceback."""
         report: Any = yield
         if _is_of_notebook(item) and not report.passed:
-            self._in_part.add(item.path.name)
+            self._in_part.add(item.path)
             error = call.excinfo and call.excinfo.value
             if error is not None and (told := readable_failure(error, report.longreprtext)):
                 report.longrepr = told
@@ -72,7 +73,7 @@ class Notebooks:
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Note of which notebooks not every cell runs."""
-        self._in_part |= {item.path.name for item in items if _is_of_notebook(item)}
+        self._in_part |= {item.path for item in items if _is_of_notebook(item)}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
@@ -95,7 +96,7 @@ class Notebooks:
 
     def _check(self, item: pytest.Item) -> None:
         file = CassetteFile(default_path(item.path))
-        is_whole = item.path.name not in self._in_part and item.get_closest_marker(REAL) is None
+        is_whole = item.path not in self._in_part and item.get_closest_marker(REAL) is None
         if is_whole and (unasked := unasked_in(file, self._asked_file(item))):
             fix = f"`farm run {self._name(item)} --replay --prune` takes them out."
             pytest.fail(str(never_asked(file.path, unasked, fix)), pytrace=False)

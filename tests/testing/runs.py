@@ -15,7 +15,7 @@ import nbformat
 
 __all__ = ["PLUGIN", "notebook", "outcomes", "run_pytest", "write"]
 
-ENOUGH_S = 170  # for whatever a busy machine may be slow at
+ENOUGH_S = 400  # for whatever a busy machine may be slow at
 PLUGIN = "farm_notebook.testing.plugin"
 
 

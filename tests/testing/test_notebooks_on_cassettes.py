@@ -8,7 +8,7 @@ import pytest
 
 from .runs import notebook, outcomes, run_pytest, write
 
-pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+pytestmark = [pytest.mark.kernel, pytest.mark.slow, pytest.mark.timeout(600)]  # kernels start at leisure
 
 NBVAL, NBMAKE, XDIST = "nbval.plugin", "nbmake.pytest_plugin", "xdist.plugin"
 SAID, REPLAYED = "word", "wort"  # what the model says, and what is put into the cassettes in its place

@@ -10,7 +10,7 @@ import pytest
 
 from .runs import PLUGIN, outcomes, run_pytest, write
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STORY = """\
     import pytest
