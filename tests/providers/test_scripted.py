@@ -357,7 +357,8 @@ def test_every_error_that_a_provider_may_raise_has_a_script() -> None:
         errors.NoTargetAnsweredError,
     }
     of_cassettes = {errors.CassetteError, errors.NotRecordedError}
-    not_a_providers = {errors.FarmError, errors.InterruptedReply, errors.UnknownProviderError}
+    of_tests = {errors.RequestBlockedError}
+    not_a_providers = {errors.FarmError, errors.InterruptedReply, errors.UnknownProviderError} | of_tests
     assert set(ERRORS.values()) == tree - not_a_providers - of_policies - of_cassettes
 
 
