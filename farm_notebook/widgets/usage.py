@@ -8,9 +8,9 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from html import escape
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
-from farm_notebook.errors import MissingExtraError
+from farm_notebook.errors import InvalidRequestError, MissingExtraError
 from farm_notebook.farm import Farm
 from farm_notebook.reports import UsageReport
 from farm_notebook.widgets.outbox import Slices
@@ -36,6 +36,7 @@ def UsagePanel(*, farm: Farm | None = None, period: Period = "7d") -> Panel:
 
     Raises:
         MissingExtraError: Widgets are not installed.
+        InvalidRequestError: There is no such period.
     """
     from farm_notebook.widgets.panel import Panel
 
@@ -54,6 +55,9 @@ class UsagePart(Part):
     name: ClassVar[str] = "usage"
 
     def __init__(self, farm: Farm | None = None, *, period: Period = "7d", **options: Any) -> None:
+        if period not in get_args(Period):
+            valid = ", ".join(map(repr, get_args(Period)))
+            raise InvalidRequestError(f"period={period!r} is not valid. Valid: {valid}.")
         super().__init__(farm, **options)
         self._period: Period = period
         self._report = UsageReport("model", ())

@@ -49,6 +49,12 @@ def test_the_page_gets_the_figures_by_model_and_by_day(page: Page) -> None:
     assert "medians" in page.state["note"]
 
 
+def test_a_period_that_there_is_not_is_quoted_with_the_valid_ones() -> None:
+    period: Any = "7x"
+    with pytest.raises(InvalidRequestError, match=r"'7x' is not valid\. Valid: '1d', '7d', '30d', 'all'\."):
+        UsagePanel(farm=toy_farm(FULL), period=period)
+
+
 def test_another_period_is_asked_for_at_once(page: Page) -> None:
     farm: Any = toy_farm(FULL)
     UsagePanel(farm=farm, period="1d")
