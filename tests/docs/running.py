@@ -90,7 +90,8 @@ class Runner:
             check=False,
         )
         shown = done.stdout + done.stderr
-        assert done.returncode == 0, f"exit code {done.returncode}: {shown}"
+        code = done.returncode
+        assert code == 0, f"exit code {code}: {shown}"
         return shown
 
 

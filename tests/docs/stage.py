@@ -149,8 +149,9 @@ class Stage:
 
     def notebook(self, name: str, *cells: str) -> None:
         """Have a notebook here that has not been run."""
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        nbformat.write(notebook, name)
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        made = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        nbformat.write(nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": kernel}), name)
 
     def server(self, path: str, answer: Callable[[Request], str]) -> str:
         """Have a server on loopback, and get its address."""

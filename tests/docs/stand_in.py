@@ -78,25 +78,31 @@ def python(*arguments: str) -> None:
 
 
 def pytest(*arguments: str) -> None:
-    """The real one takes the options, the markers are ours, and the files that are named have such tests."""
+    """Tests of the page are run; else the real one takes the options, and what is named is there."""
     helped = Path(os.environ["HELP_OF_PYTEST"])
     if not helped.exists():
         helped.write_text(run(sys.executable, "-m", "pytest", "--help", quiet=True))
     options = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", helped.read_text()))
-    for argument in arguments:
-        if argument.startswith("-"):
-            expect(argument.partition("=")[0], options)
-    files = [path for each in arguments if (path := ROOT / each.partition("::")[0]).is_file()]
-    texts = [path.read_text("utf-8") for path in files]
+    values = dict(pairwise(arguments))
+    named = [
+        word
+        for word in arguments
+        if word not in {values.get(option) for option in ("-k", "-m", "-n", "--dist")}
+    ]
+    for word in named:
+        if word.startswith("-"):
+            expect(word.partition("=")[0], options)
+        elif Path(word).suffix == ".py" and Path(word).exists():
+            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # others take seconds
+            run(sys.executable, "-m", "pytest", "-p", "farm_notebook.testing.plugin", *arguments)
+        elif not Path(word).exists():
+            exists(ROOT / word.partition("::")[0])
     declared = {line.partition(":")[0] for line in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
-    for option, value in pairwise(arguments):
-        if option == "-m":
-            for marker in re.findall(r"\w+", value):
-                expect(marker, declared | {"and", "or", "not"})
-        if option == "-k" and not any(re.search(rf"def test_\w*{value}", text) for text in texts):
-            sys.exit(f"no test there has {value!r} in its name")
-        if option in ("--nbval", "--nbmake"):
-            exists(ROOT / value)
+    for marker in re.findall(r"\w+", values.get("-m", "")):
+        expect(marker, declared | {"and", "or", "not"})
+    texts = [(ROOT / word).read_text("utf-8") for word in named if (ROOT / word).is_file()]
+    if (part := values.get("-k")) and not any(re.search(rf"def test_\w*{part}", text) for text in texts):
+        sys.exit(f"no test there has {part!r} in its name")
 
 
 def farm(*arguments: str) -> None:
