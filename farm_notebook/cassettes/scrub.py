@@ -7,20 +7,17 @@ without its secrets as well, so that a recording is found with another key, or w
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.config.masking import CARRIES_SECRETS, MASK, carries_key
+from farm_notebook.config.masking import MASK
 from farm_notebook.stores.redaction import Redaction, secrets_of
 
 __all__ = ["MASK", "Finding", "Scrub", "find_secrets", "scrub_for"]
 
-SHORTEST_OF_ENVIRONMENT = 12  # what is shorter is rarely a key, and often a word
 _NAMED_SO = re.compile(r"key|token(?!s)|secret|passw|credential|authorization|bearer|cookie", re.IGNORECASE)
-_OF_ENVIRONMENT = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 # Group ``keep`` stays, the rest of a match is the secret. What may be long before it has a bound, so that no
 # text takes a time that grows with its square.
 _PATTERNS: Mapping[str, re.Pattern[str]] = {
@@ -89,7 +86,7 @@ class Scrub:
 
 def scrub_for(config: FarmConfig) -> Scrub:
     """Takes out what the settings and the environment know to be secret, and whatever looks like it."""
-    return Scrub(Redaction(lambda: _secrets(config)))
+    return Scrub(Redaction(lambda: secrets_of(config)))
 
 
 def find_secrets(text: str, known: Callable[[str], str] = str) -> Iterator[Finding]:
@@ -108,24 +105,3 @@ def find_secrets(text: str, known: Callable[[str], str] = str) -> Iterator[Findi
                 start = match.end("keep") if match.groupdict().get("keep") else match.start()
                 around = f"{text[max(0, start - 20) : start]}{MASK}{text[match.end() : match.end() + 10]}"
                 yield Finding(what, " ".join(around.split()))
-
-
-def _secrets(config: FarmConfig) -> Iterable[str]:
-    yield from secrets_of(config)
-    for name, value in os.environ.items():
-        if _OF_ENVIRONMENT.search(name) and _is_random(value):
-            yield value
-    for section in (config.openai, *config.endpoints.values()):
-        for kind in CARRIES_SECRETS:
-            for name, value in (getattr(section, kind, None) or {}).items():
-                if carries_key(name, value):
-                    yield str(value)
-
-
-def _is_random(value: str) -> bool:
-    """Whether what a variable of such a name holds may be a key: it is no path, no switch and no sentence."""
-    return (
-        len(value) >= SHORTEST_OF_ENVIRONMENT
-        and not value.startswith(("/", "~", "."))
-        and not any(character.isspace() for character in value)
-    )

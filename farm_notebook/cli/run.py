@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from farm_notebook.cassettes import CassetteFile, Line, default_path, missing
+from farm_notebook.cassettes import CassetteFile, Line, default_path, missing, scrub_for
 from farm_notebook.cassettes.asks import summary
 from farm_notebook.cassettes.checking import read_asked, unasked_lines
 from farm_notebook.cli.panels import leave_static
+from farm_notebook.cli.secrets import take_out_secrets
 from farm_notebook.cli.terminal import emit, is_terminal, note
+from farm_notebook.config import load_config
 from farm_notebook.testing.environment import cassette_variables
 from farm_notebook.testing.executing import (
     CellFailure,
@@ -72,6 +74,7 @@ def run_notebook(
             note(f"error: {failure}")
             return False
         leave_static(after)
+        take_out_secrets(after, scrub_for(load_config()))
         unasked = _unasked(cassette, asked_file) if (strict or prune) and mode == "replay" else ()
     if output is None and mode == "record" and not parameters:
         output = path

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 from pydantic import BaseModel
 
 from farm_notebook.config import FarmConfig
+from farm_notebook.config.masking import CARRIES_SECRETS, MASK, carries_key
 from farm_notebook.config.secrets import find_hub_token, find_secret
 
 __all__ = ["Redaction", "secrets_of"]
 
-MASK = "***"
+SHORTEST_OF_ENVIRONMENT = 12  # what is shorter is rarely a key, and often a word
 SHORTEST_SECRET = 8  # characters; what is shorter would garble texts, and is no key
 TTL_S = 5.0  # how long secrets are believed to be what they were: looking them up reads files
+_NAMED_SO = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 
 
 class Redaction:
@@ -48,12 +52,35 @@ class Redaction:
 
 
 def secrets_of(config: FarmConfig) -> Iterator[str]:
-    """What the variables hold that a configuration names for keys and passwords, where they hold anything."""
+    """What is a secret here.
+
+    What the variables hold that a configuration names for keys and passwords, the headers and parameters that
+    it sends keys in, and what stands in any variable whose name ends as those of keys do.
+    """
     sections = [getattr(config, name) for name in type(config).model_fields]
     for section in (*sections, *config.endpoints.values()):
         if isinstance(section, BaseModel):
-            for name in type(section).model_fields:
-                if name.endswith("_env") and (secret := find_secret(getattr(section, name), config)):
-                    yield secret
+            yield from _secrets_in(section, config)
     if secret := find_hub_token(config):
         yield secret
+    for name, value in os.environ.items():
+        if _NAMED_SO.search(name) and _is_random(value):
+            yield value
+
+
+def _secrets_in(section: BaseModel, config: FarmConfig) -> Iterator[str]:
+    for name in type(section).model_fields:
+        if name.endswith("_env") and (secret := find_secret(getattr(section, name), config)):
+            yield secret
+        elif name in CARRIES_SECRETS:
+            sent = getattr(section, name) or {}
+            yield from (str(value) for key, value in sent.items() if carries_key(key, value))
+
+
+def _is_random(value: str) -> bool:
+    """Whether what a variable of such a name holds may be a key: it is no path, no switch and no sentence."""
+    return (
+        len(value) >= SHORTEST_OF_ENVIRONMENT
+        and not value.startswith(("/", "~", "."))
+        and not any(character.isspace() for character in value)
+    )

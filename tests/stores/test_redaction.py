@@ -10,6 +10,8 @@ import pytest
 from farm_notebook.config import load_config
 from farm_notebook.stores.redaction import TTL_S, Redaction, secrets_of
 
+NAMED = ("OPENAI_API_KEY", "OLLAMA_API_KEY", "GROQ_API_KEY", "REDIS_PASSWORD", "HF_TOKEN")
+
 
 def test_every_secret_is_masked_and_the_longer_one_first() -> None:
     redact = Redaction(lambda: ["sk-12345678", "sk-12345678-and-more", "hf_abcdefgh"])
@@ -39,13 +41,24 @@ def test_the_secrets_of_a_configuration_are_those_its_variables_hold(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("OPENAI_API_KEY", "OLLAMA_API_KEY", "GROQ_API_KEY", "REDIS_PASSWORD", "HF_TOKEN"):
+    for name in NAMED:
         monkeypatch.setenv(name, f"secret of {name}")
-    monkeypatch.setenv("ANOTHER_KEY", "no secret of ours")
-    config = load_config(
-        {"endpoints": {"groq": {"base_url": "https://api.groq.com/openai/v1", "api_key_env": "GROQ_API_KEY"}}}
-    )
-    assert {*secrets_of(config)} == {
-        f"secret of {name}"
-        for name in ("OPENAI_API_KEY", "OLLAMA_API_KEY", "GROQ_API_KEY", "REDIS_PASSWORD", "HF_TOKEN")
+    others = {
+        "A_KEY": "no secret of ours",
+        "B_KEY": "short",
+        "C_KEY": "/a/path/to/one",
+        "KEYS": "0123-not-named-so",
     }
+    for name, value in {**others, "NOTED_SECRET": "0123-of-another-program"}.items():
+        monkeypatch.setenv(name, value)
+    endpoint = {
+        "base_url": "https://api.groq.com/openai/v1",
+        "api_key_env": "GROQ_API_KEY",
+        "headers": {"X-Api-Key": "sent in a header", "X-Title": "notebook"},
+        "query": {"token": "sent in the address", "version": "2026"},
+    }
+    config = load_config({"endpoints": {"groq": endpoint}})
+    named = [f"secret of {name}" for name in NAMED]
+    found = {*secrets_of(config)}
+    assert found >= {*named, "sent in a header", "sent in the address", "0123-of-another-program"}
+    assert not found & {*others.values(), "notebook", "2026"}
