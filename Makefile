@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 MODEL := llamacpp:smollm2:135m
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-MODEL_TESTS := tests/models $(wildcard tests/providers/test_huggingface*.py tests/providers/test_llamacpp*.py)
+MEMORY_TESTS := tests/models/test_memory.py tests/providers/test_huggingface_memory.py
 
 export PYTHON
 # Another environment that is active in the shell is none of ours; IPython would warn of it.
@@ -45,9 +45,9 @@ test: install-test widgets ## install what the tests need (Chromium and Redis to
 	@echo "==> running the tests of the panels' page side"
 	@$(PY) scripts/build_widgets.py test
 	@echo "==> running the tests, two files at a time"
-	@$(PY) -m pytest -n 2 --dist loadfile $(MODEL_TESTS:%=--ignore=%)
-	@echo "==> running those of providers and models by themselves: they need both cores"
-	@$(PY) -m pytest $(MODEL_TESTS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(MEMORY_TESTS:%=--ignore=%)
+	@echo "==> running those that measure memory by themselves"
+	@$(PY) -m pytest $(MEMORY_TESTS)
 	@echo "==> replaying the notebooks, and comparing what they give with what they hold"
 	@$(PY) -m pytest -n 2 --dist loadfile --nbval notebooks --farm-strict
 

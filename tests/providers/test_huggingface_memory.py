@@ -149,7 +149,7 @@ def cycle(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.model
-@pytest.mark.parametrize(("model", "cycles"), [("tiny_model", 50), ("converted_model", 15)])
+@pytest.mark.parametrize(("model", "cycles"), [("tiny_model", 50), ("converted_model", 10)])
 def test_memory_is_where_it_was_after_many_loads(
     model: str, cycles: int, request: pytest.FixtureRequest
 ) -> None:
