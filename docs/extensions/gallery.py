@@ -1,12 +1,11 @@
 """The notebooks as pages: with what they show since they were saved, or executed on replay.
 
 With ``gallery_replay``, which ``make docs`` sets, a notebook that has a cassette is executed as
-``farm run --replay`` does it, so that no model is asked. A cell that fails ends the build.
+``farm run --replay`` does it, so that no model is asked. A cell that fails is warned of, which ends the build.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from importlib.util import find_spec
 from logging import WARNING, getLogger
@@ -15,7 +14,6 @@ from typing import Any
 
 import nbformat
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 from farm_notebook.cassettes import default_path
@@ -58,7 +56,8 @@ def _replayed(notebook: Any, path: Path, cassette: Path) -> Any:
     try:
         return execute(notebook, path, environment=environment)
     except CellFailure as failure:
-        raise ExtensionError(f"{os.path.relpath(path)}: {failure}", failure) from failure
+        _log.warning("%s: %s", path.name, failure)
+        return notebook
 
 
 def _can_run(notebook: Any, page: str) -> bool:

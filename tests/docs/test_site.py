@@ -15,7 +15,6 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from sphinx.errors import ExtensionError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 
@@ -144,10 +143,13 @@ def test_a_notebook_with_a_cassette_is_executed_on_replay(tmp_path: Path) -> Non
 
 
 @pytest.mark.kernel
-def test_a_notebook_that_fails_on_replay_ends_the_build_and_is_named(tmp_path: Path) -> None:
+def test_a_notebook_that_fails_on_replay_is_warned_of_which_ends_the_build(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     record(tmp_path / "gallery" / "story.farm.jsonl", "Is it what was recorded?")
-    with pytest.raises(ExtensionError, match=r"story\.ipynb: cell 1 failed: NotRecordedError"):
-        shown(tmp_path, "story", "Has it changed?")
+    shown(tmp_path, "story", "Has it changed?")
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "story.ipynb: cell 1 failed: NotRecordedError" in warning.getMessage()
 
 
 def test_a_notebook_without_a_cassette_is_shown_as_it_was_saved(tmp_path: Path) -> None:
