@@ -11,14 +11,12 @@ from farm_notebook.config import load_config
 from farm_notebook.config.load import find_warnings
 from farm_notebook.config.secrets import find_secret
 from farm_notebook.config.variables import FOREIGN
-from farm_notebook.router import look_up
 
-PAGES = Path(__file__).parents[2] / "docs"
-PAGE = (PAGES / "configuration.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
 
 
-def blocks(language: str, page: str = PAGE) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_farm_toml_of_the_page_is_valid() -> None:
@@ -40,16 +38,6 @@ def test_the_dotenv_file_of_the_page_is_valid() -> None:
     assert config.fallback.chain == ("fast", "openai:gpt-4o-mini")
     assert find_secret("OPENAI_API_KEY", config) == "..."
     assert find_warnings() == []
-
-
-@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.name)
-def test_the_farm_toml_of_any_page_is_valid(page: Path) -> None:
-    for text in blocks("toml", page.read_text("utf-8")):
-        Path("farm.toml").write_text(text)
-        for environment in ("development", "production"):
-            config = load_config({"environment": environment})
-            for name in (None, *config.aliases):
-                assert look_up(name, config).ref
 
 
 @pytest.mark.parametrize("name", [name for names in FOREIGN.values() for name in names])
