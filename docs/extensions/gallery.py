@@ -1,7 +1,7 @@
 """The notebooks as pages: with what they show since they were saved, or executed on replay.
 
 With ``gallery_replay``, which ``make docs`` sets, a notebook that has a cassette is executed as
-``farm run --replay`` does it, so that no model is asked. A cell that fails is warned of, which ends the build.
+``farm run --replay`` does it, and no model is asked. A cell that fails is warned of, which ends the build.
 """
 
 from __future__ import annotations
