@@ -32,13 +32,14 @@ from farm_notebook.types import (
     ToolCall,
 )
 
-__all__ = ["Answer", "ScriptedFarm"]
+__all__ = ["Answer", "Answerer", "ScriptedFarm"]
 
 Answer: TypeAlias = str | Mapping[str, Any] | ToolCall | Exception | Sequence[str | Event]
 """A text; a mapping, which becomes JSON; a call of a tool; an error that is raised; or several of an answer's
 texts, thoughts and calls."""
 
 Answerer: TypeAlias = Callable[[ChatRequest], Answer | Awaitable[Answer]]
+"""Answers a request; may be ``async``."""
 
 MODEL = "scripted:test"
 _SETTINGS: Mapping[str, Any] = {"model": MODEL, "cassette": {"mode": "replay", "file": "script"}}
