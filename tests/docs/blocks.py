@@ -20,7 +20,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-__all__ = ["ROOT", "Block", "blocks_of", "pages"]
+__all__ = ["ROOT", "Block", "blocks_of", "pages", "words_of"]
 
 ROOT = Path(__file__).parents[2]
 OTHERS = ("README.md", "CONTRIBUTING.md", "farm_notebook/providers/ADDING_A_PROVIDER.md")
@@ -50,9 +50,17 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """Every page that has blocks."""
+    """Every page there is."""
     found = sorted(path for path in (ROOT / "docs").rglob("*.md") if not _is_built(path))
-    return [page for page in (*map(ROOT.joinpath, OTHERS), *found) if any(blocks_of(page))]
+    return [*map(ROOT.joinpath, OTHERS), *found]
+
+
+def words_of(page: Path) -> Iterator[tuple[str, str]]:
+    """What a page has in code within its sentences, each with its place."""
+    for token in MarkdownIt().enable("table").parse(page.read_text("utf-8")):
+        if token.type == "inline" and token.map:
+            place = f"{page.relative_to(ROOT).as_posix()}:{token.map[0] + 1}"
+            yield from ((place, each.content) for each in token.children or () if each.type == "code_inline")
 
 
 def blocks_of(page: Path, *, root: Path = ROOT) -> Iterator[Block]:
