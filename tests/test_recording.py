@@ -9,57 +9,13 @@ from typing import Any, get_args
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from random_events import random_events
 
 from farm_notebook.recording import dump, load, record, replay
-from farm_notebook.types import (
-    Event,
-    Finished,
-    FinishReason,
-    LoadProgress,
-    LoadStage,
-    ModelRef,
-    PromptProgress,
-    Queued,
-    ReasoningDelta,
-    Rerouted,
-    Retrying,
-    Routed,
-    Started,
-    TextDelta,
-    Timings,
-    TokenLogprob,
-    ToolCall,
-    Usage,
-)
+from farm_notebook.types import Event, Finished, ModelRef, ReasoningDelta, Started, TextDelta
 
 ANY_TEXT = st.text(st.characters(categories=["L", "N", "P", "Z", "S", "C"]))  # surrogates included
-counts = st.none() | st.integers(0, 2**53)
-seconds = st.floats(0, 1e6)
-refs = st.builds(ModelRef, st.text(min_size=1), st.text(min_size=1))
-logprobs = st.floats(-9999, 0)
-tokens = st.builds(
-    TokenLogprob, ANY_TEXT, logprobs, st.lists(st.tuples(ANY_TEXT, logprobs), max_size=3).map(tuple)
-)
-EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
-    LoadProgress: st.builds(LoadProgress, st.sampled_from(get_args(LoadStage)), st.integers(0), counts),
-    Started: st.builds(Started, refs, st.booleans()),
-    Routed: st.builds(Routed, refs, st.text()),
-    Queued: st.builds(Queued, refs, st.text(), seconds),
-    Rerouted: st.builds(Rerouted, refs, refs, st.text()),
-    Retrying: st.builds(Retrying, refs, st.text(), seconds),
-    PromptProgress: st.builds(PromptProgress, st.integers(0), st.integers(0)),
-    TextDelta: st.builds(TextDelta, ANY_TEXT),
-    ReasoningDelta: st.builds(ReasoningDelta, ANY_TEXT),
-    ToolCall: st.builds(ToolCall, st.text(), st.text(), st.text()),
-    Finished: st.builds(
-        Finished,
-        st.sampled_from(get_args(FinishReason)),
-        st.builds(Usage, counts, counts, counts, counts),
-        st.builds(Timings, seconds, st.none() | seconds, seconds, st.none() | seconds, seconds),
-        st.none() | seconds,
-        st.lists(tokens, max_size=3).map(tuple),
-    ),
-}
+EVENTS = random_events(text=ANY_TEXT, refs=st.builds(ModelRef, st.text(min_size=1), st.text(min_size=1)))
 streams = st.lists(st.one_of(*EVENTS.values()), max_size=30)
 LONG = "x" * 60_000
 

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from hypothesis import strategies as st
+from random_events import COUNTS, SECONDS, random_events
 
 from farm_notebook import errors
 from farm_notebook.cassettes import Tape, rewind
@@ -16,66 +17,15 @@ from farm_notebook.cassettes.scrub import Scrub
 from farm_notebook.config import CassetteConfig
 from farm_notebook.errors import FarmError
 from farm_notebook.pipeline import Handler
-from farm_notebook.types import (
-    ChatMessage,
-    ChatRequest,
-    Event,
-    Finished,
-    FinishReason,
-    LoadProgress,
-    LoadStage,
-    ModelRef,
-    PromptProgress,
-    Queued,
-    ReasoningDelta,
-    Rerouted,
-    Retrying,
-    Routed,
-    Started,
-    TextDelta,
-    Timings,
-    TokenLogprob,
-    ToolCall,
-    Usage,
-)
+from farm_notebook.types import ChatMessage, ChatRequest, Event, ModelRef, TextDelta
 
 REF = ModelRef("near", "m:1")
 text = st.text(st.characters(codec="utf-8"), max_size=12)
-counts = st.integers(0, 2**40)
-seconds = st.floats(0, 1e6)
 refs = st.builds(ModelRef, st.sampled_from(["near", "far"]), st.text("ab:/.-1", min_size=1, max_size=6))
-usages = st.builds(Usage, *[st.none() | counts] * 4)
-timings = st.builds(Timings, seconds, st.none() | seconds, seconds, st.none() | seconds, seconds)
-logprobs = st.floats(-9999, 0)
-tokens = st.builds(TokenLogprob, text, logprobs, st.lists(st.tuples(text, logprobs), max_size=3).map(tuple))
+kinds = random_events(text=text, refs=refs)
 events: st.SearchStrategy[Event] = st.one_of(
-    st.builds(TextDelta, text),
-    st.builds(TextDelta, text),
-    st.builds(ReasoningDelta, text),
-    st.builds(
-        LoadProgress,
-        st.sampled_from(get_args(LoadStage)),
-        counts,
-        st.none() | counts,
-        st.none() | text,
-        st.none() | counts,
-    ),
-    st.builds(Routed, refs, text),
-    st.builds(Queued, refs, text, seconds),
-    st.builds(Started, refs, st.booleans()),
-    st.builds(Rerouted, refs, refs, text),
-    st.builds(Retrying, refs, text, seconds),
-    st.builds(PromptProgress, counts, counts),
-    st.builds(ToolCall, text, text, text),
-    st.builds(
-        Finished,
-        st.sampled_from(get_args(FinishReason)),
-        usages,
-        timings,
-        st.none() | st.floats(0, 10),
-        st.lists(tokens, max_size=3).map(tuple),
-    ),
-)
+    kinds[TextDelta], *kinds.values()
+)  # most of what is said is text
 streams = st.lists(events, max_size=25)
 
 
@@ -99,9 +49,9 @@ def _failures(kind: type[FarmError]) -> st.SearchStrategy[FarmError]:
     if kind is errors.ProviderTimeoutError:
         return st.builds(kind, text, timer=st.sampled_from(["connect", "idle"]), **common)
     if issubclass(kind, errors.ContextLengthError):
-        return st.builds(kind, text, tokens=st.none() | counts, limit=st.none() | counts, **common)
+        return st.builds(kind, text, tokens=st.none() | COUNTS, limit=st.none() | COUNTS, **common)
     if issubclass(kind, errors.ProviderError):
-        return st.builds(kind, text, status=st.none() | counts, retry_after_s=st.none() | seconds, **common)
+        return st.builds(kind, text, status=st.none() | COUNTS, retry_after_s=st.none() | SECONDS, **common)
     return st.builds(kind, text)
 
 
@@ -202,3 +152,19 @@ async def heard(
     except FarmError as error:
         return got, error
     return got, None
+
+
+async def cancelled(handler: Handler, asked: ChatRequest, after: int) -> list[Event]:
+    """What a task got that is cancelled while it waits for what follows its first so many events."""
+    got: list[Event] = []
+
+    async def listen() -> None:
+        async with aclosing(handler(asked)) as stream:
+            async for event in stream:
+                got.append(event)
+                if len(got) == after:
+                    task.cancel()
+
+    task = asyncio.create_task(listen())
+    await asyncio.wait([task])
+    return got

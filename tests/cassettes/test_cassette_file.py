@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 RECORDER = """
 import asyncio, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[3])
+sys.path += [sys.argv[3], str(Path(sys.argv[3]).parent)]
 from streams import REF, heard, request, saying, tape
 from farm_notebook.types import Event, Finished, Started, TextDelta
 

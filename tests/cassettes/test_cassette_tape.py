@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from streams import (
     REF,
     Models,
+    cancelled,
     failures,
     heard,
     nobody,
@@ -98,15 +99,20 @@ async def test_a_replayed_stream_is_the_recorded_one_however_it_ended(
 
 
 @quickly
-@given(streams)
-async def test_a_caller_that_stays_where_the_recorded_one_left_is_told(
-    tmp_path: Path, stream: list[Event]
+@given(streams, st.booleans())
+async def test_a_caller_that_stays_where_the_recorded_one_left_or_was_cancelled_is_told(
+    tmp_path: Path, stream: list[Event], was_cancelled: bool
 ) -> None:
     path = tmp_path / f"{uuid4()}.farm.jsonl"
     made = tape(path, "record")
-    cut = len(stream) // 2
-    got, _ = await heard(made.handler(saying(stream)), request(), cut)
-    if not cut or isinstance(got[-1], Finished):
+    if not (cut := len(stream) // 2):
+        return
+    if was_cancelled:
+        got = await cancelled(made.handler(saying(stream)), request(), cut)
+    else:
+        got, _ = await heard(made.handler(saying(stream)), request(), cut)
+    assert got == stream[:cut]
+    if isinstance(got[-1], Finished):
         return
     await asyncio.sleep(0)
     assert made.cassette is not None

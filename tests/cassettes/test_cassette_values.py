@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import REF, counts, events, failures, refs, same_failure, seconds, text
+from random_events import COUNTS, SECONDS
+from streams import REF, events, failures, refs, same_failure, text
 
 from farm_notebook.cassettes.events import Timed, read_events, scrub_entries, write_events
 from farm_notebook.cassettes.failures import read_failure, write_failure
@@ -90,7 +91,7 @@ def test_what_is_no_event_is_an_error_that_quotes_it(entries: Any) -> None:
 infos = st.builds(
     ModelInfo,
     refs,
-    st.none() | counts,
+    st.none() | COUNTS,
     digest=st.none() | text,
     available=st.booleans(),
     capabilities=st.none() | st.frozensets(st.sampled_from(["chat", "tools", "vision"])),
@@ -100,8 +101,8 @@ decisions = st.builds(
     text,
     refs,
     st.lists(refs).map(tuple),
-    st.dictionaries(refs, seconds),
-    st.dictionaries(text, counts | text | st.none()),
+    st.dictionaries(refs, SECONDS),
+    st.dictionaries(text, COUNTS | text | st.none()),
     st.lists(text).map(tuple),
     st.dictionaries(refs, text),
 )
@@ -109,9 +110,9 @@ statuses = st.builds(
     ModelStatus,
     refs,
     st.sampled_from(["ready", "failed"]),
-    st.none() | counts,
+    st.none() | COUNTS,
     devices=st.lists(text).map(tuple),
-    idle_s=st.none() | seconds,
+    idle_s=st.none() | SECONDS,
     base=st.none() | refs,
 )
 VALUES: list[tuple[Any, st.SearchStrategy[Any]]] = [
@@ -120,7 +121,7 @@ VALUES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (list[ModelStatus], st.lists(statuses)),
     (list[ProviderStatus], st.lists(st.builds(ProviderStatus, text, st.booleans(), text, st.none() | text))),
     (tuple[ModelRef, ...], st.lists(refs).map(tuple)),
-    (int | None, st.none() | counts),
+    (int | None, st.none() | COUNTS),
     (bool, st.booleans()),
 ]
 
@@ -190,7 +191,7 @@ lines = st.builds(
     error=st.none() | failures().map(write_failure),
     is_interrupted=st.booleans(),
     is_local=st.booleans(),
-    took_ms=counts,
+    took_ms=COUNTS,
 )
 
 
