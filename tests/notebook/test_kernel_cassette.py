@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,6 +93,43 @@ def test_a_cell_that_was_interrupted_is_recorded_as_far_as_it_came(kernel: Kerne
     assert sorted(line.is_interrupted for line in lines) == [False, False, True]
     kernel.run("%farm replay")
     assert shown(kernel, "%farm_chat --reset -m scripted:slow-500 Endless") == stopped
+
+
+def recording(path: Path, *names: str) -> Iterator[Kernel]:
+    """Kernels that record into one file; each knows its name."""
+    for name in names:
+        kernel = Kernel(FARM_MODEL="scripted:echo", FARM_CASSETTE="record", FARM_CASSETTE_FILE=str(path))
+        kernel.run(f"import farm_notebook as farm, itertools\nname = {name!r}")
+        yield kernel
+
+
+def prompts(path: Path) -> set[str]:
+    found = CassetteFile(path).read()
+    assert found.problems == ()
+    return {line.ask["messages"][0]["content"] for line in found.lines}
+
+
+@pytest.mark.slow
+def test_two_kernels_that_record_into_one_file_lose_nothing(tmp_path: Path) -> None:
+    path, count = tmp_path / "shared.farm.jsonl", 20
+    kernels = [*recording(path, "one", "other")]
+    loop = f"for n in range({count}):\n    farm.chat(f'{{name}} {{n}}')"
+    cells = [kernel.start(loop) for kernel in kernels]
+    assert [cell.ended().status for cell in cells] == ["ok", "ok"]
+    for kernel in kernels:
+        kernel.close()
+    assert prompts(path) == {f"{name} {n}" for name in ("one", "other") for n in range(count)}
+
+
+@pytest.mark.slow
+def test_a_kernel_that_is_killed_while_it_records_leaves_all_that_it_was_told(tmp_path: Path) -> None:
+    path = tmp_path / "shared.farm.jsonl"
+    (kernel,) = recording(path, "one")
+    cell = kernel.start("for n in itertools.count():\n    print(farm.chat(f'{name} {n}').text)")
+    kernel.wait_for(lambda: "one 7" in cell.text)
+    os.kill(kernel.pid, signal.SIGKILL)
+    assert prompts(path) >= set(cell.text.rpartition("\n")[0].splitlines())
+    kernel.close()
 
 
 def notebook(path: Path, *cells: str) -> None:
