@@ -46,6 +46,8 @@ def on_cassette(item: pytest.Item, mode: Mode) -> Iterator[tuple[Farm, Callable[
         asked = Path(folder, "asked")
         with environment(cassette_variables(mode, path, asked_file=asked, record_command=command)):
             rewind(path)
+            if mode != "replay":
+                path.parent.mkdir(parents=True, exist_ok=True)
             core = AsyncFarm()
             with _as_default(core) as farm:
                 yield farm, check

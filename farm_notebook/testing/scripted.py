@@ -34,7 +34,8 @@ from farm_notebook.types import (
 
 __all__ = ["Answer", "Answerer", "ScriptedFarm"]
 
-Answer: TypeAlias = str | Mapping[str, Any] | ToolCall | Exception | Sequence[str | Event]
+Piece: TypeAlias = str | TextDelta | ReasoningDelta | ToolCall
+Answer: TypeAlias = Piece | Mapping[str, Any] | Exception | Sequence[Piece]
 """A text; a mapping, which becomes JSON; a call of a tool; an error that is raised; or several of an answer's
 texts, thoughts and calls."""
 

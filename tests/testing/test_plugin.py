@@ -90,7 +90,6 @@ def story(tmp_path: Path) -> Story:
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """A folder with tests whose calls are recorded."""
     story = Story(tmp_path_factory.mktemp("recording"))
-    (story.folder / "cassettes").mkdir()
     story.write(STORY)
     told = story.run("--farm-record")
     assert {*outcomes(told).values()} == {"PASSED"}, told
