@@ -33,6 +33,7 @@ exclude_patterns = ["examples", "extensions", "**/.ipynb_checkpoints", "gallery/
 
 # Markdown and notebooks
 myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
+myst_dmath_allow_space = myst_dmath_allow_digits = False  # or two prices in a line are a formula
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # extensions/gallery executes what has a cassette
 nb_mime_priority_overrides = [("html", "text/markdown", 5), ("html", "text/html", 1)]

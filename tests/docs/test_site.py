@@ -14,11 +14,12 @@ from urllib.parse import unquote, urldefrag
 
 import nbformat
 import pytest
+from docutils import nodes
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 
-from extensions import gallery
+from extensions import gallery, mathml
 
 import farm_notebook
 from farm_notebook import Farm, errors
@@ -87,6 +88,14 @@ def test_a_page_needs_nothing_of_another_server(site: Path, pages: Mapping[Path,
         and not link.startswith(DOCS_URL)  # the canonical one
     }
     assert not asked
+
+
+def test_a_formula_is_drawn_by_the_browser_and_one_that_cannot_be_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert "<msup>" in drawn(r"\frac{1}{x^2}")
+    assert drawn(r"\nosuchcommand{<x>}") == r"<code>\nosuchcommand{&lt;x&gt;}</code>"
+    assert "nosuchcommand" in caplog.text
 
 
 def test_every_public_name_is_in_the_reference(pages: Mapping[Path, str]) -> None:
@@ -159,6 +168,16 @@ def test_a_notebook_without_a_cassette_is_shown_as_it_was_saved(tmp_path: Path) 
 def test_a_notebook_that_needs_what_is_not_installed_is_shown_as_it_was_saved(tmp_path: Path) -> None:
     record(tmp_path / "gallery" / "story.farm.jsonl", "Is it new?")
     assert "as it was saved" in shown(tmp_path, "story", "Is it new?", "import no_such_package_here")
+
+
+def drawn(formula: str) -> str:
+    """What a page shows of a formula in a line."""
+    app, writer = MagicMock(), MagicMock(body=[])
+    mathml.setup(app)
+    (_, (visit, _), _), _ = app.add_html_math_renderer.call_args
+    with pytest.raises(nodes.SkipNode):
+        visit(writer, nodes.math(formula, formula))
+    return "".join(writer.body)
 
 
 def is_documented(thing: object) -> bool:
