@@ -25,11 +25,17 @@ _SHARED_DRIVE = "RTC:"  # before the name of a notebook that several people edit
 def tape_for(config: FarmConfig, pool: Pool) -> Tape:
     """What records or replays the calls of a farm.
 
+    Settings of a folder of notebooks hold in its terminals and scripts, too. Those are no notebook, and
+    ``auto`` without a file does neither there.
+
     Args:
         config: Its settings.
         pool: What it shares with others of the same settings.
     """
-    return Tape(config.cassette, pool.providers, scrub=scrub_for(config), notebook=notebook_file)
+    settings = config.cassette
+    if settings.mode == "auto" and settings.file is None and not _is_kernel():
+        settings = settings.model_copy(update={"mode": "off"})
+    return Tape(settings, pool.providers, scrub=scrub_for(config), notebook=notebook_file)
 
 
 def open_cassette(mode: Mode, named: str | Path | None) -> Path:
@@ -64,7 +70,11 @@ def notebook_file() -> Path | None:
         path = Path(name)
         path = path.with_name(path.name.removeprefix(_SHARED_DRIVE)).absolute()
         return path if path.suffix == ".ipynb" and path.is_file() else None  # it may have another name by now
-    return _executed_by(runner) if "ipykernel" in sys.modules else None
+    return _executed_by(runner) if _is_kernel() else None
+
+
+def _is_kernel() -> bool:
+    return "ipykernel" in sys.modules
 
 
 def _runner() -> psutil.Process | None:

@@ -477,3 +477,13 @@ def test_where_a_model_lies_is_recorded_without_the_home_and_replayed_in_that_of
     assert "ada" not in cassette.read_text()
     monkeypatch.setenv("HOME", str(tmp_path / "eve"))
     assert locations("replay") == [str(tmp_path / "eve" / "models" / "m.gguf"), "/elsewhere/m.gguf"]
+
+
+def test_auto_without_a_notebook_goes_on_without_a_cassette(tmp_path: Path) -> None:
+    (tmp_path / "farm.toml").write_text('cassette = "auto"\nmodel = "scripted:echo"\n')
+    code = "import farm_notebook as farm; print(farm.chat('hello').text)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "hello"
+    assert [path.name for path in tmp_path.iterdir()] == ["farm.toml"]
