@@ -66,12 +66,14 @@ class Runner:
         self._shown = self._bash(block.text + check, typed=block.notes.get("types", ""))
 
     def output(self, block: Block) -> None:
-        """See that the block before it shows these lines; ``…`` stands for anything."""
+        """See that the block before it shows these words, in a row; ``…`` stands for anything."""
         shown, text = self._shown, block.text
         if "figures vary" in block.notes:
             shown, text = (re.sub(r"\d[\d.,]*", "0", each) for each in (shown, text))
         pattern = r"\s+".join(re.escape(word).replace("…", ".*?") for word in text.split())
-        assert re.search(pattern, shown, re.DOTALL), f"not shown by the block before it, but: {self._shown}"
+        assert re.search(rf"(?<!\S){pattern}(?!\S)", shown, re.DOTALL), (
+            f"not shown by the block before it, but: {self._shown}"
+        )
 
     def _save(self, block: Block) -> None:
         path = Path(block.notes["file"])

@@ -79,22 +79,20 @@ def python(*arguments: str) -> None:
 
 def pytest(*arguments: str) -> None:
     """Tests of the page are run; else the real one takes the options, and what is named is there."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # nbval and nbmake take seconds
+    command = (sys.executable, "-m", "pytest", "-p", "farm_notebook.testing.plugin", "-p", "xdist.plugin")
     helped = Path(os.environ["HELP_OF_PYTEST"])
     if not helped.exists():
-        helped.write_text(run(sys.executable, "-m", "pytest", "--help", quiet=True))
-    options = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", helped.read_text()))
+        helped.write_text(run(*command, "--help", quiet=True))
+    options = {"--nbval", "--nbmake", *re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", helped.read_text())}
     values = dict(pairwise(arguments))
-    named = [
-        word
-        for word in arguments
-        if word not in {values.get(option) for option in ("-k", "-m", "-n", "--dist")}
-    ]
+    taken = {values.get(option) for option in ("-k", "-m", "-n", "--dist")}
+    named = [word for word in arguments if word not in taken]
     for word in named:
         if word.startswith("-"):
             expect(word.partition("=")[0], options)
         elif Path(word).suffix == ".py" and Path(word).exists():
-            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # others take seconds
-            run(sys.executable, "-m", "pytest", "-p", "farm_notebook.testing.plugin", *arguments)
+            run(*command, *arguments)
         elif not Path(word).exists():
             exists(ROOT / word.partition("::")[0])
     declared = {line.partition(":")[0] for line in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
