@@ -52,6 +52,7 @@ def _seconds(path: Path, mode: str) -> Callable[[], float]:
     cells = [f"%farm_chat --reset -m scripted:count-{WORDS} Question {number}" for number in range(CALLS)]
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in ("%load_ext farm_notebook", *cells)]
+    nbformat.write(notebook, path)  # its kernel is told of it by its name
 
     def executed() -> float:
         began = time.perf_counter()

@@ -116,11 +116,10 @@ def test_models_of_this_machine_are_compared(notebook: NotebookPage, pictures: P
 def test_columns_grow_side_by_side_while_the_models_stream(notebook: NotebookPage) -> None:
     cell = CELLS.index(GROWING)
     notebook.start(cell)
-    notebook.wait_for_text(cell, "word9")
-    assert "tokens/s" in notebook.text(cell)
-    assert "AuthenticationError" in notebook.text(cell)
+    for words in ("word9", "tokens/s", "AuthenticationError"):
+        notebook.wait_for_text(cell, words)
+    wait_for("three columns", lambda: len({left for left, _, _ in columns(notebook, cell)}) == 3)
     live = columns(notebook, cell)
-    assert len({left for left, _, _ in live}) == 3
     assert len({top for _, top, _ in live}) == 1
     notebook.wait_until_done(cell)
     wait_for("the figures", lambda: notebook.rendered(cell).locator("tbody tr").count() == 3)
