@@ -135,13 +135,14 @@ class Error(Generated):
         kind = getattr(errors, self.env.docname.rpartition("/")[2])
         bases = [base for base in kind.__bases__ if base is not Exception]
         named = [_entry(base) if issubclass(base, FarmError) else f"`{base.__name__}`" for base in bases]
-        yield f"A kind of {' and '.join(named)}: {_entry(kind)}." if named else f"{_entry(kind)}."
+        of = f"A kind of {' and '.join(named)}; see" if named else "See"
+        yield f"{of} {_entry(kind, 'the reference')}."
 
 
-def _entry(kind: type[FarmError]) -> str:
+def _entry(kind: type[FarmError], words: str = "") -> str:
     """A link into the reference."""
     room = "farm_notebook" if kind is FarmError else "farm_notebook.errors"
-    return f"{{py:exc}}`{kind.__name__} <{room}.{kind.__name__}>`"
+    return f"{{py:exc}}`{words or kind.__name__} <{room}.{kind.__name__}>`"
 
 
 def _first_line(thing: object) -> str:
