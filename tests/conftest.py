@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from farm_notebook import loop
 from farm_notebook.config import load_config
@@ -29,6 +30,10 @@ os.environ["FARM_CACHE__ENABLED"] = "false"
 os.environ["FARM_HISTORY__ENABLED"] = "false"
 # Nor does the developer's own farm.toml reach a test.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="farm-tests-config-")
+
+# How long an example takes tells how busy the machine is.
+settings.register_profile("farm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("farm")
 
 EMBEDDED = "smollm2:135m"
 SOON_S = 20.0  # far more than anything here takes
