@@ -203,6 +203,10 @@ SAME = [
         cell({"output_type": "error", "ename": "E", "evalue": "v", "traceback": ["there"]}),
     ),
     (cell(stream("a"), tags=("nbval-ignore-output",)), cell(stream("b"))),
+    (
+        cell(display(image_png="aaaa", text_plain="<Figure>")),
+        cell(display(image_png="bbbb", text_plain="<Figure>")),
+    ),
     (cell(stream("ab")), json.loads(json.dumps(cell(stream(["a", "b"]))))),  # type: ignore[arg-type]
 ]
 OTHERS = [
@@ -210,6 +214,7 @@ OTHERS = [
     (cell(stream("a")), cell(), ["-a"]),
     (cell(stream("a")), cell(stream("a", "stderr")), ['-  "name": "stdout",', '+  "name": "stderr",']),
     (cell(display(text_plain="x")), cell(display(text_plain="y")), ["-x", "+y"]),
+    (cell(display(text_plain="x")), cell(display(text_plain="x", image_png="a")), ['+   "image/png": "",']),
 ]
 
 

@@ -1,7 +1,8 @@
 """What the cells of a notebook show, so that two runs can be compared.
 
-Left out is what no two runs have in common: the numbers of executions, ids of displays and widgets, and where
-in a traceback an error came from. A cell with the tag ``nbval-ignore-output`` is not compared.
+Left out is what no two runs have in common: the numbers of executions, ids of displays and widgets, where
+in a traceback an error came from, and the bytes of pictures, which another version of what draws them changes.
+A cell with the tag ``nbval-ignore-output`` is not compared.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ __all__ = ["CellDifference", "comparable", "differing_cells"]
 
 IGNORED = "nbval-ignore-output"
 LONGEST_LINES = 20
-_OF_WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
+_NOT_COMPARED = (
+    "application/vnd.jupyter.widget-view+json",
+    "application/vnd.jupyter.widget-state+json",
+    "image/png",
+    "image/jpeg",
+    "image/svg+xml",
+    "application/pdf",
+)
 _READABLE = ("text/markdown", "text/plain")
 
 
@@ -61,7 +69,7 @@ def comparable(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             found.append({name: output[name] for name in ("output_type", "ename", "evalue")})
         else:
             data = {
-                name: "" if name in _OF_WIDGETS else _text(value) for name, value in output["data"].items()
+                name: "" if name in _NOT_COMPARED else _text(value) for name, value in output["data"].items()
             }
             found.append({"output_type": kind, "data": data, "metadata": dict(output.get("metadata", {}))})
     return found

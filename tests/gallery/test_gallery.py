@@ -69,8 +69,11 @@ def replay(path: Path, folder: Path, environment: Bare) -> subprocess.Popen[str]
 
 
 def shown(notebook: Any) -> list[tuple[str, list[Any]]]:
-    """What each cell shows, but for panels, which tell of the moment and of the machine."""
+    """What each cell shows, but for panels, which tell of the moment and of the machine, and the bytes of
+    pictures, which the next version of matplotlib changes."""
     cells = json.loads(json.dumps(notebook.cells))
+    for data in (output.get("data", {}) for cell in cells for output in cell.get("outputs", ())):
+        data.update(dict.fromkeys({"image/png"} & {*data}, ""))
     return [(cell["source"], [] if is_left_out(cell) else cell.get("outputs", [])) for cell in cells]
 
 
