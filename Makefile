@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 MODEL := llamacpp:smollm2:135m
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-MEMORY_TESTS := tests/models/test_memory.py tests/providers/test_huggingface_memory.py
+MEMORY_TESTS := tests/models/test_memory.py tests/models/test_reload_under_load.py tests/providers/test_huggingface_memory.py
 
 export PYTHON
 # Another environment that is active in the shell is none of ours; IPython would warn of it.
