@@ -21,8 +21,9 @@ class Outbox:
     """Frames on their way out. Lives on one event loop.
 
     The first frame after a pause goes out in the same turn of the loop, those that follow together, at most
-    ``PERIOD_S`` later. Of a slice that is set again before it went out only the last value is sent. The order
-    of frames holds, so that who hears that a call is done has seen what it changed.
+    ``PERIOD_S`` later; what answers a person's call does not wait, nor what was said before it. Of a slice
+    that is set again before it went out only the last value is sent. The order of frames holds, so that who
+    hears that a call is done has seen what it changed.
 
     Args:
         send: Takes the frames of one message.
@@ -44,14 +45,22 @@ class Outbox:
             return
         self.add({"set": dict(slices)})
 
-    def add(self, frame: Frame) -> None:
-        """Tell anything else."""
+    def add(self, frame: Frame, *, at_once: bool = False) -> None:
+        """Tell anything else.
+
+        Args:
+            frame: What.
+            at_once: Do not wait for others.
+        """
         if self._is_closed:
             return
         self._frames.append(frame)
+        if at_once and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            wait_s = self._sent_at + self._period_s - loop.time()
+            wait_s = 0.0 if at_once else self._sent_at + self._period_s - loop.time()
             self._timer = loop.call_later(wait_s, self._flush) if wait_s > 0 else loop.call_soon(self._flush)
 
     def close(self) -> None:

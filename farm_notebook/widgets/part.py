@@ -150,7 +150,7 @@ class Part(ABC):
         """Begin with what the page called; it is told at once that this arrived, and later how it ended."""
         if self._outbox is not None:
             self.spawn(self._answer(call, args, call_id))  # what it does at once goes out with the "ack"
-            self._outbox.add({"ack": call_id})
+            self._outbox.add({"ack": call_id}, at_once=True)
 
     def show(self, is_shown: bool) -> None:
         """Note whether any view is visible."""
@@ -187,7 +187,7 @@ class Part(ABC):
             problem = await self.problem(error)
         finally:
             assert self._outbox is not None
-            self._outbox.add({"done": call_id, "error": problem and asdict(problem)})
+            self._outbox.add({"done": call_id, "error": problem and asdict(problem)}, at_once=True)
 
     async def _keep_looking(self, period_s: float, look: Callable[[], Awaitable[object]]) -> None:
         while True:

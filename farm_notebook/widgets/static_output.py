@@ -23,11 +23,11 @@ __all__ = ["StaticOutput", "static_bundle"]
 PERIOD_S = 2.0  # between two updates: each is kept in the notebook's document
 
 # JupyterLab's words for a view without a model ("Loading widget...", then "model not found") are bare text in
-# the output; a live widget is elements. (With :has(*) every element that is added anywhere in a live widget
-# would have the page look for styles anew.)
+# the output; a live widget is elements. (Selectors are of children only: else each change anywhere in a live
+# widget would have the page look through all of it.)
 _STYLE = (
-    ".jp-OutputArea-child:has(+ .jp-OutputArea-child .farm-static) > .jp-OutputArea-output:not(:has(> *))"
-    "{display:none}"
+    ".jp-OutputArea-child:has(+ .jp-OutputArea-child > .jp-OutputArea-output > .farm-static)"
+    " > .jp-OutputArea-output:not(:has(> *)){display:none}"
 )
 
 

@@ -57,6 +57,19 @@ async def test_after_a_pause_the_next_goes_out_at_once() -> None:
     assert len(sent) == 2
 
 
+async def test_what_answers_a_call_does_not_wait_nor_what_was_said_before_it() -> None:
+    sent = Sent()
+    box = Outbox(sent.take, period_s=60)
+    box.set({"a": 0})
+    await sent.next()
+    box.set({"a": 1})
+    box.add({"done": "call"}, at_once=True)
+    assert await sent.next() == [{"set": {"a": 1}}, {"done": "call"}]
+    box.set({"a": 2})
+    await asyncio.sleep(0.01)
+    assert len(sent) == 2
+
+
 async def test_the_order_among_kinds_of_frames_holds() -> None:
     sent = Sent()
     box = Outbox(sent.take)

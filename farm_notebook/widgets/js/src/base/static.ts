@@ -7,7 +7,9 @@ import type { Host } from "./host";
 export function hideStatic(host: Host): () => void {
   const style = document.createElement("style");
   const output = `.farm-static-${host.panelId.replace(/\W/g, "")}`; // it may come out of a saved notebook
-  style.textContent = `.jp-OutputArea-child:has(${output}), ${output} { display: none !important; }`;
+  // Not :has() of a descendant: every change in a panel would have the page look for it in all that the panel holds.
+  const child = `.jp-OutputArea-child:has(> .jp-OutputArea-output > ${output})`;
+  style.textContent = `${child}, ${output} { display: none !important; }`;
   const end = effect(() => {
     if (host.connection.value === "waiting") style.remove();
     else document.head.append(style);

@@ -27,7 +27,7 @@ export interface Section {
 /** Longer lists, tables and paragraphs are cut, so that the work for a piece does not grow with the answer. */
 export const OPEN_CHARS = 8_000;
 
-const SECTION_CHARS = 4_000;
+const SECTION_CHARS = 1_500;
 const BLANK_LINES = /^(?:[ \t]*\n)+/;
 
 /** The source of one answer, and what was made of it. */
