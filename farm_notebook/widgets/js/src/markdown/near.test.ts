@@ -74,3 +74,16 @@ test("without an observer it is done in the next frame", async () => {
   runFrames();
   expect(runs[0]).toHaveBeenCalledOnce();
 });
+
+test("where the browser tells when it has time, it is done then", async () => {
+  const idle: (() => void)[] = [];
+  vi.stubGlobal("requestIdleCallback", (run: () => void) => idle.push(run));
+  vi.stubGlobal("cancelIdleCallback", (number: number) => idle.splice(number - 1, 1));
+  const { elements, runs, takeBacks } = await waiting(2);
+  Observer.made[0]?.tell(elements.map((target) => ({ target, isIntersecting: true })));
+  takeBacks[1]?.();
+  runFrames();
+  expect(runs[0]).not.toHaveBeenCalled();
+  idle.forEach((run) => run());
+  expect(runs.map((each) => each.mock.calls.length)).toEqual([1, 0]);
+});
