@@ -99,7 +99,9 @@ def everything_of(extra: str) -> Iterator[str]:
             yield line
 
 
-@pytest.mark.parametrize("extra", ["docs", "kernel", "keyring", "lab", "openai", "redis", "schema", "telemetry"])
+@pytest.mark.parametrize(
+    "extra", ["docs", "kernel", "keyring", "lab", "openai", "redis", "schema", "telemetry"]
+)
 def test_what_is_small_does_not_install_torch(extra: str) -> None:
     assert not [line for line in everything_of(extra) if re.match(r"torch|transformers|accelerate", line)]
     assert any(line.startswith("torch") for line in everything_of("huggingface"))

@@ -1,8 +1,8 @@
 """What the cells of a notebook show, so that two runs can be compared.
 
 Left out is what no two runs have in common: the numbers of executions, ids of displays and widgets, where
-in a traceback an error came from, and the bytes of pictures, which another version of what draws them changes.
-A cell with the tag ``nbval-ignore-output`` is not compared.
+in a traceback an error came from, and the bytes of pictures, which another version of what draws them
+changes. A cell with the tag ``nbval-ignore-output`` is not compared.
 """
 
 from __future__ import annotations
