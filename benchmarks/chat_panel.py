@@ -6,8 +6,6 @@ browser tests do, whose JupyterLab it uses.
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ from benchmarks.report import Row, Table, at_most
 
 sys.path.append(str(ROOT / "tests"))
 
-from browser.conftest import CHROMIUM_ARGUMENTS, CHROMIUM_NAMES
+from browser.chromium import ARGUMENTS, NOT_FOUND, find_chromium
 from browser.lab import LabServer, NotebookPage
 
 ROUNDS = 5
@@ -119,20 +117,16 @@ def run(settings: Settings) -> Table:
 
 @contextmanager
 def _lab() -> Iterator[tuple[LabServer, Page]]:
-    path = next(
-        filter(None, map(shutil.which, (os.environ.get("FARM_TEST_CHROMIUM", ""), *CHROMIUM_NAMES))), None
-    )
+    path = find_chromium()
     if path is None:
-        raise RuntimeError(
-            f"no Chromium found under the names {', '.join(CHROMIUM_NAMES)}: apt install chromium"
-        )
+        raise RuntimeError(NOT_FOUND)
     environment = {"FARM_CACHE__ENABLED": "0", "FARM_HISTORY__ENABLED": "0", "FARM_OFFLINE": "1"}
     with (
         TemporaryDirectory() as folder,
         LabServer(Path(folder), environment).running() as lab,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield lab, browser.new_context(viewport={"width": 1200, "height": 800}).new_page()
         browser.close()
 

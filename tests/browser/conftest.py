@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,27 +11,18 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from farm_notebook.config import load_config
 
+from .chromium import ARGUMENTS, NOT_FOUND, find_chromium
 from .lab import READY_S, LabServer, NotebookPage
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM_ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 _IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """The browser's program; ``FARM_TEST_CHROMIUM`` names another."""
-    names = (os.environ.get("FARM_TEST_CHROMIUM", ""), *CHROMIUM_NAMES)
-    if path := next(filter(None, map(shutil.which, names)), None):
+    if path := find_chromium():
         return path
-    pytest.skip(f"no Chromium found under the names {', '.join(filter(None, names))}: apt install chromium")
+    pytest.skip(NOT_FOUND)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +44,7 @@ def lab(
 def browser_context(chromium_path: str) -> Iterator[BrowserContext]:
     """Ends with the package: while it lives, its event loop is taken for this thread's running one."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
         context = browser.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light")
         context.set_default_timeout(READY_S * 1e3)
         yield context
