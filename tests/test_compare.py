@@ -244,6 +244,18 @@ def test_the_time_to_the_first_token_does_not_count_loading(farm: AsyncFarm) -> 
     assert (reply.text, reply.timings.load_s, reply.timings.total_s) == ("one two", 4.0, 6.5)
 
 
+def test_waiting_for_a_model_that_is_there_is_no_loading(farm: AsyncFarm) -> None:
+    ticks = [10.0]
+    each = contender(farm, ticks)
+    each.begin()
+    ticks[0] = 14.0
+    each.add(Started(REF))
+    each.add(TextDelta("one"))
+    each.stop()
+    assert each.outcome is not None and each.outcome.reply is not None
+    assert each.outcome.reply.timings.load_s == 0.0
+
+
 async def test_an_answer_is_whole_before_its_models_digest_is_told(
     farm: AsyncFarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

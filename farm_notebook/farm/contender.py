@@ -47,6 +47,7 @@ class Contender:
         self._clock = clock
         self._called: float | None = None
         self._sent = 0.0
+        self._is_loaded = False  # for this answer
         self._first: float | None = None
         self._ended: float | None = None
         if isinstance(request, FarmError):
@@ -94,7 +95,9 @@ class Contender:
             case TextDelta() | ReasoningDelta():
                 if self._first is None:
                     self._first = now
-            case Started() | LoadProgress():
+            case LoadProgress():
+                self._sent, self._is_loaded = now, True
+            case Started():
                 self._sent = now
             case _:
                 pass
@@ -129,7 +132,7 @@ class Contender:
             return None
         ended = self._clock() if self._ended is None else self._ended
         timings = Timings(
-            load_s=self._sent - self._called,
+            load_s=self._sent - self._called if self._is_loaded else 0.0,
             first_token_s=self.first_token_s,
             total_s=ended - self._called,
         )

@@ -51,24 +51,24 @@ def embed_texts(session: Session, texts: Sequence[str], *, model: str | None, li
     found: dict[str, tuple[float, ...]] = {}
     counts: list[int | None] = []
     took_s = 0.0
-    for batch in _batches(wanted):
-        if len(wanted) > BATCH:
-            line.show(f"Embedding … {len(found):,} of {len(wanted):,} texts")
-        called = time.monotonic()
-        try:
+    try:
+        for batch in _batches(wanted):
+            if len(wanted) > BATCH:
+                line.show(f"Embedding … {len(found):,} of {len(wanted):,} texts")
+            called = time.monotonic()
             made = session.farm.embed(batch, model=named)
-        except KeyboardInterrupt:
-            line.discard()
-            raise KeyboardInterrupt(_stopped(len(found), session)) from None
-        except FarmError as error:
-            line.discard()
-            if named is None:
-                error.args = (f"{error} {HINT}",)
-            raise
-        took_s += session.took_s("embed", time.monotonic() - called)
-        found |= zip(batch, made.vectors, strict=True)
-        counts.append(made.usage.input_tokens)
-        named = str(made.ref)  # what was picked for the first goes on with the rest
+            took_s += session.took_s("embed", time.monotonic() - called)
+            found |= zip(batch, made.vectors, strict=True)
+            counts.append(made.usage.input_tokens)
+            named = str(made.ref)  # what was picked for the first goes on with the rest
+    except KeyboardInterrupt:
+        line.discard()
+        raise KeyboardInterrupt(_stopped(len(found), session)) from None
+    except FarmError as error:
+        line.discard()
+        if named is None:
+            error.args = (f"{error} {HINT}",)
+        raise
     usage = Usage(None if None in counts else sum(count or 0 for count in counts))
     return Embedded(Embeddings(tuple(found[text] for text in texts), made.ref, usage), took_s)
 

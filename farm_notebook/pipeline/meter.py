@@ -167,6 +167,7 @@ class _Call:
     __slots__ = (
         "_called",
         "_clock",
+        "_is_loaded",
         "_prices",
         "_queue_s",
         "_queued",
@@ -187,6 +188,7 @@ class _Call:
         self._clock = clock
         self._prices = prices
         self._called = self._sent = clock()
+        self._is_loaded = False  # for this call
         self._queued: float | None = None  # since when it waits for a limit of ours
         self._queue_s = 0.0
         self._reasoning: list[str] = []
@@ -211,7 +213,7 @@ class _Call:
                 self._sent = self._clock()
                 self.ref, self.is_cached, self.is_taken = ref, cached, True
             case LoadProgress():
-                self._sent = self._clock()
+                self._sent, self._is_loaded = self._clock(), True
             case ToolCall():
                 self._tool_calls.append(event)
             case Queued():
@@ -281,7 +283,7 @@ class _Call:
         streaming_s = now - self.first if self.first is not None else 0.0
         return Timings(
             queue_s=self._queue_s,
-            load_s=self._sent - self._called - self._queue_s,
+            load_s=self._sent - self._called - self._queue_s if self._is_loaded else 0.0,
             first_token_s=self.first - self._sent if self.first is not None else None,
             total_s=now - self._called,
             tokens_per_s=(tokens - 1) / streaming_s if tokens and tokens > 1 and streaming_s > 0 else None,

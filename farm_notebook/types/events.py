@@ -50,7 +50,7 @@ class Timings:
     """Wall-clock seconds of one request, measured where the caller waits.
 
     Args:
-        load_s: Fetching and loading the model before the request was sent.
+        load_s: Fetching and loading the model before the request was sent; 0 where it was there.
         first_token_s: From sending the request to its first text or reasoning.
         total_s: From the call to the last event, loading included.
         tokens_per_s: Output tokens after the first, over the time after the first.

@@ -91,7 +91,12 @@ async def test_first_token_counts_from_the_start_and_speed_from_the_first_token(
         1.0,
         Finished("stop", Usage(3, 9)),
     )
-    assert timings_of(events) == Timings(load_s=0.25, first_token_s=0.5, total_s=2.75, tokens_per_s=4.0)
+    assert timings_of(events) == Timings(first_token_s=0.5, total_s=2.75, tokens_per_s=4.0)
+
+
+async def test_what_passes_before_the_start_is_no_loading_where_nothing_is_loaded(clock: Clock) -> None:
+    events = await measured(clock, 30.0, Started(REF), 0.5, TextDelta("a"), Finished("stop"))
+    assert timings_of(events) == Timings(load_s=0.0, first_token_s=0.5, total_s=30.5)
 
 
 async def test_loading_counts_as_loading_and_not_as_waiting_for_the_first_token(clock: Clock) -> None:
@@ -200,7 +205,7 @@ async def test_a_wait_before_another_attempt_counts_as_waiting_too(clock: Clock)
     events = await measured(
         clock, Started(REF), 0.5, *again, Started(REF), 0.25, TextDelta("a"), Finished("stop")
     )
-    assert timings_of(events) == Timings(queue_s=3.0, load_s=1.5, first_token_s=0.25, total_s=4.75)
+    assert timings_of(events) == Timings(queue_s=3.0, first_token_s=0.25, total_s=4.75)
 
 
 # What it cost
