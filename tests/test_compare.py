@@ -252,7 +252,8 @@ def test_waiting_for_a_model_that_is_there_is_no_loading(farm: AsyncFarm) -> Non
     each.add(Started(REF))
     each.add(TextDelta("one"))
     each.stop()
-    assert each.outcome is not None and each.outcome.reply is not None
+    assert each.outcome is not None
+    assert each.outcome.reply is not None
     assert each.outcome.reply.timings.load_s == 0.0
 
 
