@@ -19,6 +19,7 @@ pytest.importorskip("transformers", reason="the extra huggingface is not install
 import torch
 from checkpoints import loaded_from, one_thread
 
+from farm_notebook.devices.cgroup import MemoryGroups, MemoryLimit
 from farm_notebook.providers.huggingface.memory import (
     Pages,
     allocated_bytes,
@@ -70,6 +71,12 @@ def test_figures_of_the_host_are_those_of_the_system() -> None:
     assert free is not None
     assert 0 < free <= psutil.virtual_memory().total
     assert free_bytes(torch.device("meta")) is None
+
+
+def test_in_a_container_its_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = MemoryLimit(4 << 30, 1 << 20)
+    monkeypatch.setattr(MemoryGroups, "limit", lambda groups: limit)
+    assert free_bytes(CPU) == 1 << 20
 
 
 class Runtime:

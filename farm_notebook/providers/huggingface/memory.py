@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
+from farm_notebook.devices import device_stats
+
 if TYPE_CHECKING:
     import torch
 
@@ -25,9 +27,12 @@ living: weakref.WeakSet[Any] = weakref.WeakSet()  # the modules that were loaded
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """What the driver, not torch, says is free on a device; ``None`` where it does not say."""
+    """What the driver, not torch, says is free on a device; ``None`` where it does not say.
+
+    Of the processor's memory it is what a container leaves, where this process is in one.
+    """
     if device.type == "cpu":
-        return psutil.virtual_memory().available
+        return device_stats()[-1].free_bytes
     if device.type == "cuda":
         import torch
 
