@@ -126,7 +126,7 @@ class InterruptedReply(FarmError):
 
 
 class InvalidAnswerError(FarmError, ValueError):
-    """The answer does not fit the schema that was asked for, nor does the one that was to correct it.
+    """The answer does not fit what was asked for: a schema, even after a correction; or what it is read as.
 
     Args:
         message: One sentence for the user, which quotes what does not fit.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from farm_notebook.errors import IncompleteStreamError
+from farm_notebook.errors import IncompleteStreamError, InvalidAnswerError
 from farm_notebook.types import (
     ChatMessage,
     ChatRequest,
@@ -92,19 +92,39 @@ class Reply:
         """The answer as JSON.
 
         Raises:
-            ValueError: The text is not JSON, as ``json.loads`` says it.
+            InvalidAnswerError: It is none.
         """
-        return json.loads(self.text)
+        try:
+            return json.loads(self.text)
+        except ValueError as error:
+            raise self._misfit("JSON", str(error)) from None
 
     def parsed_as(self, type_: type[T]) -> T:
         """The answer as a pydantic model, a dataclass, a ``TypedDict`` or any other annotated type.
 
-        Raises:
-            ValueError: The text does not fit, as pydantic's ``ValidationError`` says it.
-        """
-        from pydantic import TypeAdapter
+        It may stand between words or in a code block.
 
-        return TypeAdapter(type_).validate_json(self.text)
+        Raises:
+            InvalidAnswerError: It does not fit.
+            InvalidRequestError: ``type_`` is nothing that an answer could be.
+        """
+        from farm_notebook.schemas import as_shape
+
+        shape = as_shape(type_)
+        try:
+            found: T = shape.parse(self.text)
+        except ValueError as error:
+            raise self._misfit(shape.name, str(error)) from None
+        return found
+
+    def _misfit(self, what: str, problem: str) -> InvalidAnswerError:
+        cut = {
+            "length": " It was cut at the token limit: ask again with a larger max_tokens.",
+            "interrupted": " It was stopped before it ended.",
+            "error": " It broke off before it ended.",
+        }
+        told = f"The answer of {self.ref} is no {what}: {problem}.{cut.get(self.finish_reason, '')}"
+        return InvalidAnswerError(told, text=self.text)
 
     @property
     def message(self) -> ChatMessage:

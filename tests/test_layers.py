@@ -21,8 +21,8 @@ ROOT = Path(farm_notebook.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "sanitize"),
-    ("config", "images", "recording", "reply", "schemas", "tools"),
-    ("devices", "holders", "weights"),
+    ("config", "images", "recording", "schemas", "tools"),
+    ("devices", "holders", "reply", "weights"),
     ("lifecycle",),
     ("providers", "stores", "pipeline", "prices"),
     ("monitor", "reports", "router"),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from farm_notebook.errors import IncompleteStreamError
+from farm_notebook.errors import IncompleteStreamError, InvalidAnswerError
 from farm_notebook.reply import Reply, ReplyBuilder
 from farm_notebook.types import (
     NOT_IN_FINGERPRINT,
@@ -215,7 +215,7 @@ def test_the_footer_stays_out_of_what_the_answer_left_open(text: str) -> None:
 
 def test_parsed_is_the_answer_as_json() -> None:
     assert dataclasses.replace(WHOLE, text='{"a": [1, 2]}').parsed == {"a": [1, 2]}
-    with pytest.raises(ValueError, match="Expecting value"):
+    with pytest.raises(ValueError, match="scripted:echo is no JSON: Expecting value"):
         _ = WHOLE.parsed
 
 
@@ -235,10 +235,28 @@ def test_parsed_as_is_the_answer_as_any_annotated_type() -> None:
     assert dataclasses.replace(WHOLE, text='[{"name": "Paris"}]').parsed_as(list[City]) == [
         City(name="Paris")
     ]
-    with pytest.raises(ValueError, match="validation error"):
+    fenced = dataclasses.replace(WHOLE, text='Here it is:\n```json\n{"name": "Paris"}\n```')
+    assert fenced.parsed_as(City) == City(name="Paris")
+    with pytest.raises(InvalidAnswerError, match=r"scripted:echo is no list.*valid array"):
         reply.parsed_as(list[City])
-    with pytest.raises(ValueError, match="Invalid JSON"):
+    with pytest.raises(InvalidAnswerError, match="is no City: it is no JSON: 'Hello"):
         WHOLE.parsed_as(City)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("length", r"cut at the token limit: ask again with a larger max_tokens\.$"),
+        ("interrupted", r"It was stopped before it ended\.$"),
+        ("error", r"It broke off before it ended\.$"),
+        ("stop", r"char 8\)\.$"),
+    ],
+)
+def test_what_was_cut_off_and_therefore_does_not_fit_is_told_as_that(reason: FinishReason, told: str) -> None:
+    cut = dataclasses.replace(WHOLE, text='{"name":', finish_reason=reason)
+    with pytest.raises(InvalidAnswerError, match=told) as caught:
+        _ = cut.parsed
+    assert caught.value.text == '{"name":'
 
 
 def test_a_replys_message_is_its_turn_of_the_conversation() -> None:
