@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -233,3 +234,21 @@ def test_all_else_does_and_is_shown_as_a_diff(before: Any, after: Any, lines: li
 def test_outputs_are_compared_with_their_metadata() -> None:
     output = {**display(text_plain="x"), "metadata": {"farm": {"model": "a"}}}
     assert comparable([output])[0]["metadata"] == {"farm": {"model": "a"}}
+
+
+def test_a_kernel_that_does_not_start_is_told_as_that(
+    farm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = tmp_path / "kernels/broken/kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = [sys.executable, "-c", "raise SystemExit(3)", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Broken", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    story(tmp_path / "a.ipynb")
+    made = nbformat.read(tmp_path / "a.ipynb", as_version=4)
+    made.metadata["kernelspec"] = {"name": "broken", "display_name": "Broken", "language": "python"}
+    nbformat.write(made, tmp_path / "a.ipynb")
+    outcome = farm("a.ipynb")
+    assert outcome.code == 2
+    assert "The kernel 'broken' of a.ipynb does not start" in outcome.err
+    assert "Traceback" not in outcome.err

@@ -87,6 +87,7 @@ def execute(
 
     Raises:
         CellFailure: A cell raised an error, or the kernel died.
+        ConfigError: The kernel that the notebook names does not start.
         MissingExtraError: nbclient or a kernel is not installed.
     """
     nbclient = _library("nbclient")
@@ -125,6 +126,15 @@ def execute(
         raise failure from None
     except nbclient.exceptions.DeadKernelError:
         raise CellFailure(last[0], "the kernel died") from None
+    except RuntimeError as error:  # as jupyter_client says that it never came to answer
+        if last[0]:
+            raise
+        name = copy.metadata.get("kernelspec", {}).get("name", "python3")
+        client.create_kernel_manager()  # nbclient has dropped its own, and asks it when the interpreter exits
+        raise ConfigError(
+            f"The kernel {name!r} of {path.name} does not start: {error}. What it is started with stands in "
+            "the folder that `jupyter kernelspec list` tells."
+        ) from None
     return copy
 
 
