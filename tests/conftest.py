@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,10 @@ os.environ["FARM_CACHE__ENABLED"] = "false"
 os.environ["FARM_HISTORY__ENABLED"] = "false"
 # Nor does the developer's own farm.toml reach a test.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="farm-tests-config-")
+
+# A shell that starts something in the background has it ignore Ctrl-C, and everything that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes tells how busy the machine is.
 settings.register_profile("farm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
