@@ -108,23 +108,27 @@ async def iterate(events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         return
     caller = asyncio.get_running_loop()
     arrived = asyncio.Event()
-    buffer: _Buffer[T] = _Buffer(lambda: caller.call_soon_threadsafe(arrived.set))
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the caller's loop is closed, and nobody reads any more
+            caller.call_soon_threadsafe(arrived.set)
+
+    buffer: _Buffer[T] = _Buffer(wake)
     job = _Job(buffer.drain(events))
-    waiter = asyncio.wrap_future(job.outcome)
+    job.outcome.add_done_callback(lambda _: wake())
     try:
         job.start()
-        while not buffer.is_exhausted:
+        while not job.outcome.done() or buffer.items:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await arrived.wait()
             arrived.clear()
             while buffer.items:
                 yield buffer.items.popleft()
-        while not waiter.done():
-            await asyncio.wait([waiter], timeout=POLL_S)
-        waiter.result()
+        job.outcome.result()
     finally:
-        await _release(job, waiter)
+        if not job.outcome.done():
+            await _release(job, asyncio.wrap_future(job.outcome))
 
 
 def iterate_blocking(events: AsyncGenerator[T, None]) -> Generator[T, None, None]:
@@ -132,9 +136,10 @@ def iterate_blocking(events: AsyncGenerator[T, None]) -> Generator[T, None, None
     arrived = threading.Event()
     buffer: _Buffer[T] = _Buffer(arrived.set)
     job = _Job(buffer.drain(events))
+    job.outcome.add_done_callback(lambda _: arrived.set())
     try:
         job.start()
-        while not buffer.is_exhausted:
+        while not job.outcome.done() or buffer.items:
             arrived.wait(POLL_S)
             arrived.clear()
             while buffer.items:
@@ -207,30 +212,20 @@ class _Buffer(Generic[T]):
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self.items: deque[T] = deque()
-        self._ended = False
         self._wake = wake
         self._is_waking = False
 
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether the last item was taken and no more will come."""
-        return self._ended and not self.items
-
     async def drain(self, events: AsyncGenerator[T, None]) -> None:
         """Move every item into the buffer; close the generator whatever happens."""
+        loop = asyncio.get_running_loop()
         try:
-            loop = asyncio.get_running_loop()
             async for item in events:
                 self.items.append(item)
                 if not self._is_waking:  # once for all items that arrive in this turn of the loop
                     self._is_waking = True
                     loop.call_soon(self._wake_reader)
         finally:
-            try:
-                await events.aclose()
-            finally:
-                self._ended = True
-                self._wake()
+            await events.aclose()
 
     def _wake_reader(self) -> None:
         self._is_waking = False

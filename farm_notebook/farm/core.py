@@ -153,9 +153,15 @@ class AsyncFarm(StepCalls):
         Raises:
             FarmError: As ``chat``.
         """
+        async with aclosing(loop.iterate(self._texts(self.request(prompt, **options)))) as texts:
+            async for text in texts:
+                yield text
+
+    async def _texts(self, request: ChatRequest) -> AsyncGenerator[str, None]:
+        """On the farm's loop, so that nobody is woken for what is no text."""
         pieces: list[str] = []
         try:
-            async with aclosing(self.events(self.request(prompt, **options))) as events:
+            async with aclosing(self._handler(request)) as events:
                 async for event in events:
                     if isinstance(event, TextDelta):
                         pieces.append(event.text)
