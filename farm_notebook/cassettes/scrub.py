@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from farm_notebook.config import FarmConfig
-from farm_notebook.config.masking import MASK
+from farm_notebook.config.masking import MASK, is_named_secret
 from farm_notebook.stores.redaction import Redaction, secrets_of
 
 __all__ = ["MASK", "Finding", "Scrub", "find_secrets", "scrub_for"]
 
-_NAMED_SO = re.compile(r"key|token(?!s)|secret|passw|credential|authorization|bearer|cookie", re.IGNORECASE)
 # Group ``keep`` stays, the rest of a match is the secret. What may be long before it has a bound, so that no
 # text takes a time that grows with its square.
 _PATTERNS: Mapping[str, re.Pattern[str]] = {
@@ -81,7 +80,7 @@ class Scrub:
 
     def _named(self, name: str, value: Any) -> Any:
         """What stands under a name; a schema's property may be called so, and is no text."""
-        return MASK if isinstance(value, str) and value and _NAMED_SO.search(name) else self(value)
+        return MASK if isinstance(value, str) and value and is_named_secret(name) else self(value)
 
 
 def scrub_for(config: FarmConfig) -> Scrub:

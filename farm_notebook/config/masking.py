@@ -6,13 +6,25 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["CARRIES_SECRETS", "MASK", "carries_key", "masked", "may_be_secret", "without_keys"]
+__all__ = [
+    "CARRIES_SECRETS",
+    "MASK",
+    "carries_key",
+    "is_named_secret",
+    "masked",
+    "may_be_secret",
+    "without_keys",
+]
 
 MASK = "***"
 # Sections of which a text in place of the whole may well be a key.
 _OF_PROVIDERS = ("endpoints", "ollama", "openai", "huggingface")
 CARRIES_SECRETS = ("headers", "query")  # mappings of which no value is shown
-_NAMED_SO = re.compile(r"key|token(?!s)|secret|passw|auth|credential|bearer|cookie", re.IGNORECASE)
+_NAMED_SO = re.compile(
+    r"key|token(?!s)|secret|passw|passphrase|(?<![a-z])(?:pass|pwd)(?![a-z])"
+    r"|authoriz|auth(?!or)|credential|bearer|cookie",
+    re.IGNORECASE,
+)
 _NAMES_ONLY = re.compile(r"_env$|^api_key_header$")  # what is right there is a name; see ``Variable``
 _A_NAME = re.compile(r"[A-Z_][A-Z0-9_]*|[A-Za-z][A-Za-z-]{0,39}")
 _LIKE_A_KEY = re.compile(
@@ -22,6 +34,11 @@ _LIKE_A_KEY = re.compile(
     r"|\b[Bb]earer\s+\S"
 )
 _A_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # of a commit, of a file
+
+
+def is_named_secret(name: str) -> bool:
+    """Whether a variable, header or parameter is called as those are that hold a secret."""
+    return _NAMED_SO.search(name) is not None
 
 
 def may_be_secret(path: Sequence[str], value: object) -> bool:
@@ -44,15 +61,13 @@ def may_be_secret(path: Sequence[str], value: object) -> bool:
         return True
     if _NAMES_ONLY.search(name):
         return _A_NAME.fullmatch(text) is None
-    return _NAMED_SO.search(name) is not None
+    return is_named_secret(name)
 
 
 def carries_key(name: str, value: object) -> bool:
     """Whether a header or a parameter is one that a key is sent in, by its name or by what stands there."""
     text = str(value)
-    return _NAMED_SO.search(name) is not None or (
-        _LIKE_A_KEY.search(text) is not None and not _A_DIGEST.fullmatch(text)
-    )
+    return is_named_secret(name) or (_LIKE_A_KEY.search(text) is not None and not _A_DIGEST.fullmatch(text))
 
 
 def without_keys(text: str) -> str:

@@ -66,6 +66,18 @@ def test_secrets_are_taken_out_of_all_that_json_can_hold() -> None:
     assert Scrub()(value) == {"a": ["***", 1, None], "***": {"token": "***"}}
 
 
+@pytest.mark.parametrize(
+    "name", ["X-Pass", "pwd", "PASSPHRASE", "x_auth", "X-Api-Key", "Cookie", "my_password"]
+)
+def test_what_is_called_a_secret_is_one_whatever_it_looks_like(name: str) -> None:
+    assert Scrub()({name: "word"}) == {name: "***"}
+
+
+@pytest.mark.parametrize("name", ["passes", "compass", "author", "max_tokens", "authority"])
+def test_what_is_called_otherwise_stays(name: str) -> None:
+    assert Scrub()({name: "word"}) == {name: "word"}
+
+
 def test_what_is_called_a_key_in_a_schema_is_no_secret() -> None:
     schema = {"properties": {"api_key": {"type": "string"}}, "required": ["api_key"]}
     assert Scrub()(schema) == schema
