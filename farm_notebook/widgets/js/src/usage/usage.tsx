@@ -90,7 +90,9 @@ function Figures({ rows, total }: { rows: readonly Row[]; total: Row | undefined
         <tbody>
           {shown.map((row) => (
             <tr key={row.key} class={row === total ? "farm-usage-total" : ""}>
-              <th scope="row">{row.key || "(unknown)"}</th>
+              <th scope="row" title={row.key}>
+                {row.key || "(unknown)"}
+              </th>
               <td>{formats.count(row.requests)}</td>
               <td>{formats.count(row.cached)}</td>
               <td>{formats.count(row.failed)}</td>
