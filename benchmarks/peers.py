@@ -26,15 +26,21 @@ GOAL_CALL_OVER_SDK = 1.15
 GOAL_CHUNKS_PER_S = 50_000
 
 SCRIPT = Path(__file__).parent / "children" / "peer.py"
-OURS = {"farm, openai": "httpx2 + json", "farm, ollama": "httpx2 + ndjson"}  # each with its limit
-SAME_REQUEST = {"farm, openai": "openai SDK", "farm, ollama": "ollama client"}
+# Each with its limit: ``AsyncFarm`` on a loop of the caller's, and on the farm's own, where magics ask.
+OURS = {
+    "farm, openai": "httpx2 + json",
+    "farm, openai, in a cell": "httpx2 + json",
+    "farm, ollama": "httpx2 + ndjson",
+    "farm, ollama, in a cell": "httpx2 + ndjson",
+}
+SAME_REQUEST = {ours: "openai SDK" if "openai" in ours else "ollama client" for ours in OURS}
 OTHERS = ("litellm", "langchain-openai", "any-llm", "pydantic-ai", "chatlas")
 
 
 def run(settings: Settings) -> Table:
     """All clients in turn."""
     with synthetic_server() as url:
-        names = [*OURS.values(), *OURS, *SAME_REQUEST.values(), *OTHERS]
+        names = list(dict.fromkeys((*OURS.values(), *OURS, *SAME_REQUEST.values(), *OTHERS)))
         first = {name: _measured(name, url) for name in names}
         there = [name for name in names if "missing" not in first[name]]
         taken = interleaved(
@@ -88,7 +94,7 @@ def _rate_rows(rates: dict[str, list[float]]) -> list[Row]:
         rows.append(at_least(label, spread(rates[ours], "/s"), peer, rate / median(rates[limit]), GOAL_RATE))
         goal = f"≥ {GOAL_CHUNKS_PER_S:,}/s"
         rows.append(Row("· in all", f"{rate:,.0f}/s", goal=goal, met=rate >= GOAL_CHUNKS_PER_S))
-    for name in (*SAME_REQUEST.values(), *OTHERS):
+    for name in dict.fromkeys((*SAME_REQUEST.values(), *OTHERS)):
         if name in rates:
             ours = next((ours for ours, peer in SAME_REQUEST.items() if peer == name), next(iter(OURS)))
             rate = median(rates[ours])

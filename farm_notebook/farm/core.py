@@ -147,15 +147,13 @@ class AsyncFarm(StepCalls):
         asked = ComparisonRun(self, prompt, models, one_by_one=one_by_one, options=options)
         return await loop.run(asked.run())
 
-    async def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[str, None]:
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncGenerator[str, None]:
         """The answer's text, piece by piece; leaving the loop early stops the model.
 
         Raises:
             FarmError: As ``chat``.
         """
-        async with aclosing(loop.iterate(self._texts(self.request(prompt, **options)))) as texts:
-            async for text in texts:
-                yield text
+        return loop.iterate(self._texts(self.request(prompt, **options)))
 
     async def _texts(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """On the farm's loop, so that nobody is woken for what is no text."""
