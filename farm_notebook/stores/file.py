@@ -121,7 +121,7 @@ class SQLiteFile(ABC):
         self._opened = self._identity()
 
     def _connection(self, timeout_s: float) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout_s, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
     def _prepare(self) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()

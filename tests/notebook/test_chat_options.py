@@ -151,7 +151,7 @@ def test_an_object_behind_m_is_parameters(line: str, expected: dict[str, Any]) -
         ("--model-parameters [1]", "is no JSON object"),
         ("--model-parameters x", "is not valid JSON"),
         ("-m {'temperature': 0.2}", "is not valid JSON: Expecting property name enclosed in double quotes"),
-        ("""-m {"temperature": 0.2,}""", "is not valid JSON: Expecting property name"),
+        ("""-m {"temperature": 0.2,}""", "is not valid JSON: "),
     ],
 )
 def test_parameters_that_are_no_object_are_quoted(line: str, words: str) -> None:
