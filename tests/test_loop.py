@@ -532,7 +532,7 @@ else:
     ids=["before any use", "after a call", "within a stream"],
 )
 def test_a_forked_child_gets_a_loop_of_its_own_and_the_parent_keeps_its(before: str, leave: str) -> None:
-    done = in_subprocess(FORK.format(before=before, leave=leave), "-X", "dev")
+    done = in_subprocess(FORK.format(before=before, leave=leave), "-X", "dev", "-W", "ignore:This process")
     assert done.stdout.splitlines() == ["child 42 0 1 2", "parent 0 42"], done.stderr
     assert done.stderr == ""
 

@@ -74,10 +74,13 @@ class Namespace:
         entries: The dict itself, not a copy.
         name: What an entry of this key and value is called; ``None`` for one that is not to be told of.
             Without it a key is the name of a variable.
+        owner: The object whose attributes they are, if any. Python 3.13 has the values in the object itself,
+            and it is the object that the garbage collector knows of.
     """
 
     entries: dict[Any, Any]
     name: Callable[[Any, object], Root | None] = lambda key, _: Root(str(key), "variable")
+    owner: object = None
 
 
 def unseen(holds: str) -> Holder:

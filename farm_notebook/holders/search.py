@@ -87,7 +87,9 @@ class _Search:
     def __init__(self, targets: list[object], ignored: set[int], namespaces: Sequence[Namespace]) -> None:
         self._targets = targets
         self._running = Running.now()
-        self._names = {id(each.entries): each for each in (names_of_sys(), *namespaces)}
+        self._namespaces = (names_of_sys(), *namespaces)
+        self._names = {id(each.entries): each for each in self._namespaces}
+        self._names |= {id(each.owner): each for each in self._namespaces if each.owner is not None}
         self._modules = module_dicts()
         self._arrays = self._array_bases()
         self._seen = ignored | self._running.containers
@@ -116,7 +118,7 @@ class _Search:
         """Variables that are numpy arrays, by the ids of the objects whose memory they use."""
         return {
             id(base): root
-            for namespace in self._names.values()
+            for namespace in self._namespaces
             for key, value in list(namespace.entries.items())
             for base in bases_of(value)
             if base is not None and (root := namespace.name(key, value)) is not None
@@ -154,12 +156,12 @@ class _Search:
                     above[found] = node
         return above
 
-    def _note_entries(self, entries: Any, level: dict[int, _Node]) -> None:
-        namespace = self._names.get(id(entries))
-        module = self._modules.get(id(entries), "")
+    def _note_entries(self, found: Any, level: dict[int, _Node]) -> None:
+        namespace = self._names.get(id(found))
+        module = self._modules.get(id(found), "")
         if namespace is None and is_own_name(module):
             return
-        for key, value in list(dict.items(entries)):
+        for key, value in list(dict.items(namespace.entries if namespace else found)):
             node = level.get(id(value))
             if node is None or node.is_farms or is_a(value, types.ModuleType):
                 continue
@@ -184,7 +186,7 @@ class _Search:
 
     def _variable(self, value: object) -> str | None:
         """The name of a variable that is an object."""
-        for namespace in self._names.values():
+        for namespace in self._namespaces:
             for key, found in list(namespace.entries.items()):
                 if found is value and (root := namespace.name(key, found)) and root.kind == "variable":
                     return root.path

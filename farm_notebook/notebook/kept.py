@@ -46,9 +46,9 @@ def namespaces_of(shell: InteractiveShell) -> tuple[Namespace, ...]:
         Namespace(kept.variables, kept.name_of_variable),
         Namespace(kept.hidden, kept.name_of_variable),
         Namespace(kept.outputs, lambda key, _: Root(f"Out[{key}]", "output", CLEAR_KEPT)),
-        Namespace(kept.hook, lambda _, value: kept.name_of_output(value)),
-        Namespace(kept.handler, lambda *_: error),
-        *(Namespace(instance_dict(result) or {}, of_result) for result in kept.results()),
+        Namespace(kept.hook, lambda _, value: kept.name_of_output(value), shell.displayhook),
+        Namespace(kept.handler, lambda *_: error, shell.InteractiveTB),
+        *(Namespace(instance_dict(result) or {}, of_result, result) for result in kept.results()),
     )
 
 

@@ -110,8 +110,10 @@ class RedisServer:
 async def listening(answer: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A server that is no Redis: its address, and what it was told so far, a piece for each connection."""
     heard: list[bytes] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         heard.append(b"")
         number = len(heard) - 1
         with closing(writer), suppress(ConnectionResetError):
@@ -119,8 +121,14 @@ async def listening(answer: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterato
                 heard[number] += told
                 writer.write(await answer(told))
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", heard
+    finally:
+        server.close()
+        for writer in writers:  # from Python 3.12 on the server would wait for who is connected
+            writer.close()
+        await server.wait_closed()
 
 
 def _free_port() -> int:
