@@ -18,7 +18,7 @@ from farm_notebook.config.settings import FarmConfig
 from farm_notebook.config.toml import as_key
 from farm_notebook.errors import ConfigError
 
-__all__ = ["Layer", "Source", "Sources", "gather"]
+__all__ = ["Layer", "Source", "Sources", "gather", "merge"]
 
 Source: TypeAlias = Literal["arguments", "environment", "dotenv", "project", "user", "default"]
 
@@ -94,7 +94,7 @@ class Sources:
         """What all of them set together; where they contradict each other, the strongest."""
         values: dict[str, Any] = {}
         for layer in reversed(self.layers):
-            values = _merge(values, layer.values)
+            values = merge(values, layer.values)
         return values
 
 
@@ -238,10 +238,11 @@ def _settled_alias(alias: Any, name: str, meanings: dict[str, set[str]]) -> Any:
     return {key: value for key, value in alias.items() if key not in own - meant}
 
 
-def _merge(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+def merge(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of two sources, section by section; the stronger ones where they differ."""
     merged = dict(weaker)
     for key, value in stronger.items():
         known = merged.get(key)
         both = isinstance(known, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(known, value) if both else value  # type: ignore[arg-type]  # `both` says so
+        merged[key] = merge(known, value) if both else value  # type: ignore[arg-type]  # `both` says so
     return merged

@@ -12,6 +12,7 @@ from typing_extensions import Unpack
 from farm_notebook import loop
 from farm_notebook.cassettes import ask
 from farm_notebook.config import FarmConfig, load_config
+from farm_notebook.config.layers import merge
 from farm_notebook.errors import ConfigError, FarmError, ProviderError
 from farm_notebook.farm.compare import ComparisonRun
 from farm_notebook.farm.homes import with_home, without_home
@@ -81,7 +82,7 @@ class AsyncFarm(StepCalls):
         """
         if self.settings is None:
             raise ConfigError("This farm was made with a whole FarmConfig. Make another one with another.")
-        return AsyncFarm(**_merged(self.settings, overrides))
+        return AsyncFarm(**merge(self.settings, overrides))
 
     async def let_go(self, successor: AsyncFarm) -> None:
         """Give back what this farm had for itself; it goes on working, and would open it again.
@@ -389,13 +390,3 @@ class AsyncFarm(StepCalls):
             async with aclosing(self._pool.providers.get(ref.provider).pull_model(ref.model)) as events:
                 async for event in events:
                     yield event
-
-
-def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, section by section; the overrides where they differ."""
-    merged = {**settings, **overrides}
-    for name in settings.keys() & overrides.keys():
-        before, now = settings[name], overrides[name]
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            merged[name] = _merged(before, now)
-    return merged
