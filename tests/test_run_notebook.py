@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -236,6 +237,10 @@ def test_outputs_are_compared_with_their_metadata() -> None:
     assert comparable([output])[0]["metadata"] == {"farm": {"model": "a"}}
 
 
+def interrupt_handlers() -> list[Any]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
 def test_a_kernel_that_does_not_start_is_told_as_that(
     farm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +253,9 @@ def test_a_kernel_that_does_not_start_is_told_as_that(
     made = nbformat.read(tmp_path / "a.ipynb", as_version=4)
     made.metadata["kernelspec"] = {"name": "broken", "display_name": "Broken", "language": "python"}
     nbformat.write(made, tmp_path / "a.ipynb")
+    handlers = interrupt_handlers()
     outcome = farm("a.ipynb")
     assert outcome.code == 2
     assert "The kernel 'broken' of a.ipynb does not start" in outcome.err
     assert "Traceback" not in outcome.err
+    assert interrupt_handlers() == handlers

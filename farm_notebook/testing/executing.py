@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -115,7 +118,8 @@ def execute(
     )
     session = {"JPY_SESSION_NAME": str(path.resolve())}  # as Jupyter's server tells a kernel of its notebook
     try:
-        client.execute(env={**os.environ, **session, **environment})
+        with _signals_kept():
+            client.execute(env={**os.environ, **session, **environment})
     except NoSuchKernel as error:
         raise MissingExtraError(
             f'There is no kernel {error.name!r} here. Run: pip install "farm-notebook[kernel]"'
@@ -136,6 +140,19 @@ def execute(
             "the folder that `jupyter kernelspec list` tells."
         ) from None
     return copy
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put back what was to happen at an interrupt: nbclient does not, where a kernel does not start."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: not Python's, and so not to be set by it
+                signal.signal(number, handler)
 
 
 def _value(text: str) -> object:
