@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import traceback
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -386,6 +388,47 @@ def test_a_key_is_in_no_file(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert farm.cache_stats().entries == 1, "an answer with a key in it is not kept"
     farm.close()
     assert not any(key.encode() in file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
+
+
+class CarelessProvider(ScriptedProvider):
+    """Its errors repeat the key that it was refused with."""
+
+    name = "careless"
+    is_listed = False
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        raise self._error(request.ref.model)
+
+    async def embed(self, texts: Any, model: str) -> Embeddings:
+        raise self._error(model)
+
+    def _error(self, model: str) -> Exception:
+        key = os.environ["GROQ_API_KEY"]
+        if model == "fixed":
+            return FileNotFoundError(2, "No such file", f"/keys/{key}")
+        return (RuntimeError if model == "foreign" else ProviderConnectionError)(f"{key} is refused")
+
+
+@pytest.mark.parametrize("model", ["foreign", "fixed", "ours"])
+def test_no_error_of_a_provider_shows_a_key(make: Make, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    key = "gsk_planted0123456789"
+    monkeypatch.setenv("GROQ_API_KEY", key)
+    farm_notebook.register_provider(CarelessProvider)
+    farm = make(model=f"careless:{model}")
+    calls = (lambda: farm.chat("hello"), lambda: list(farm.stream("hello")), lambda: farm.embed("hello"))
+    for call in calls:
+        with pytest.raises(Exception, match=r"\*\*\*") as caught:
+            call()
+        assert key not in "".join(traceback.format_exception(caught.value))
+        expected = {"foreign": RuntimeError, "fixed": ProviderError, "ours": ProviderConnectionError}[model]
+        assert type(caught.value) is expected
+
+
+def test_a_stand_in_tells_no_key_of_the_one_that_failed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "gsk_planted0123456789")
+    farm_notebook.register_provider(CarelessProvider)
+    reply = make(model="careless:ours", fallback={"chain": ["scripted:echo"]}).chat("hello")
+    assert reply.rerouted == (Rerouted(ModelRef("careless", "ours"), ECHO, "*** is refused"),)
 
 
 async def test_a_call_that_is_cancelled_before_it_began_is_remembered_with_its_model(make: Make) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "MASK",
     "carries_key",
     "is_named_secret",
+    "mask_error",
     "masked",
     "may_be_secret",
     "without_keys",
@@ -82,3 +83,36 @@ def masked(path: Sequence[str], value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [masked(path, inner) for inner in value]
     return MASK if may_be_secret(path, value) else value
+
+
+def mask_error(error: BaseException, mask: Callable[[str], str]) -> bool:
+    """Take secrets out of an error and its notes, in place; what led to it is dropped where it shows one.
+
+    Args:
+        error: Whoever's it is.
+        mask: Takes secrets out of a text.
+
+    Returns:
+        Whether it shows none now. Some errors do not say what they were made with, and stay as they are.
+    """
+    error.args = tuple(mask(arg) if isinstance(arg, str) else arg for arg in error.args)
+    if notes := getattr(error, "__notes__", None):
+        error.__notes__ = [mask(note) for note in notes]
+    shown = "\n".join(str(each) for each in _led_to(error))
+    if mask(shown) != shown:
+        error.__cause__ = None  # which keeps its context from being shown as well
+    return mask(str(error)) == str(error)
+
+
+def _led_to(error: BaseException) -> Iterator[BaseException]:
+    """The errors that a traceback shows above one, and those that these hold, each once."""
+    seen, open_ = {id(error)}, [error]
+    while open_:
+        each = open_.pop()
+        above = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+        held = each.exceptions if isinstance(each, BaseExceptionGroup) else each.args
+        for other in (above, *held):
+            if isinstance(other, BaseException) and id(other) not in seen:
+                seen.add(id(other))
+                open_.append(other)
+                yield other

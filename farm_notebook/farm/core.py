@@ -368,8 +368,7 @@ class AsyncFarm(StepCalls):
 
     async def _embed(self, texts: tuple[str, ...], ref: ModelRef, *, is_named: bool) -> Embeddings:
         ref = await self._pool.chooser.embedder(ref, is_named=is_named)
-        with explaining(ref, self.config):
-            return await self._pool.embed(texts, ref)
+        return await self._pool.embed(texts, ref)
 
     async def _collect(self, request: ChatRequest) -> Reply:
         builder = ReplyBuilder(request)

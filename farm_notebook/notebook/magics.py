@@ -189,10 +189,9 @@ def _one_line_errors(kinds: tuple[type[BaseException], ...] = (FarmError,)) -> I
 
 def _leave_secrets_out(error: BaseException) -> None:
     """Out of an error that a cell is about to show, and that is saved with it."""
+    from farm_notebook.config.masking import mask_error
     from farm_notebook.farm import default_farm
-    from farm_notebook.providers.http import redact
-    from farm_notebook.stores.redaction import secrets_of
+    from farm_notebook.stores.redaction import Redaction, secrets_of
 
-    if isinstance(error, FarmError):
-        with contextlib.suppress(FarmError):  # the settings are wrong, which is what the error says then
-            redact(error, tuple(secrets_of(default_farm().config)))
+    with contextlib.suppress(FarmError):  # the settings are wrong, which is what the error says then
+        mask_error(error, Redaction(lambda: secrets_of(default_farm().config)))

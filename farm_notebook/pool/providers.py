@@ -13,19 +13,27 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence, Set
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence, Set
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from farm_notebook import loop
 from farm_notebook.config import FarmConfig
-from farm_notebook.errors import FarmError, IncompleteStreamError, NotRecordedError, RequestBlockedError
+from farm_notebook.config.masking import mask_error
+from farm_notebook.errors import (
+    FarmError,
+    IncompleteStreamError,
+    NotRecordedError,
+    ProviderError,
+    RequestBlockedError,
+)
 from farm_notebook.lifecycle.common import Lifecycle
 from farm_notebook.pool.blocked import check_request
 from farm_notebook.pool.models import Models
 from farm_notebook.providers import is_replaced, make_provider, provider_names, unused_providers
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.router import explaining
+from farm_notebook.stores.redaction import Redaction, secrets_of
 from farm_notebook.types import ChatRequest, Embeddings, Event, Finished, ModelRef, ProviderStatus
 
 __all__ = ["ProviderPool", "SealedProviders", "shared_providers"]
@@ -42,6 +50,7 @@ class ProviderPool:
 
     def __init__(self, config: FarmConfig) -> None:
         self._config = config
+        self._redact = Redaction(lambda: secrets_of(config))
         self.lifecycle = Lifecycle(config.models)
         self.models = Models(self, self.lifecycle)
         self._identities: dict[tuple[str, type[AIProvider]], str] = {}
@@ -134,7 +143,7 @@ class ProviderPool:
         ref = request.ref
         self._in_flight[ref] += 1
         try:
-            with explaining(ref, self._config):
+            with self._telling(ref):
                 async with aclosing(self.get(ref.provider).answer(request)) as events:
                     async for event in events:
                         yield event
@@ -149,7 +158,8 @@ class ProviderPool:
 
     async def embed(self, texts: Sequence[str], ref: ModelRef) -> Embeddings:
         """Ask the provider for vectors."""
-        return await self.get(ref.provider).embed(texts, ref.model)
+        with self._telling(ref):
+            return await self.get(ref.provider).embed(texts, ref.model)
 
     async def aclose(self) -> None:
         """Close every provider; the next request makes it anew.
@@ -166,6 +176,18 @@ class ProviderPool:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+
+    @contextmanager
+    def _telling(self, ref: ModelRef) -> Iterator[None]:
+        """Have errors on their way out tell what helps, and no secret, whoever wrote the provider."""
+        try:
+            with explaining(ref, self._config):
+                yield
+        except Exception as error:
+            if mask_error(error, self._redact):
+                raise
+            message = f"{ref} failed: {self._redact(f'{type(error).__name__}: {error}')}"
+            raise ProviderError(message, provider=ref.provider) from None
 
 
 class SealedProviders(ProviderPool):

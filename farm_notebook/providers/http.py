@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from farm_notebook.config.masking import MASK, mask_error
 from farm_notebook.errors import (
     AuthenticationError,
     ContextLengthError,
@@ -186,22 +187,19 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
     """
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, "***")
+            text = text.replace(secret, MASK)
     return text
 
 
 def redact(error: FarmError, secrets: Iterable[str]) -> None:
-    """Take keys that the far side repeated out of an error; a cause that shows one is dropped.
+    """Take keys that the far side repeated out of an error; what led to it is dropped where it shows one.
 
     Args:
         error: Changed in place.
         secrets: As for ``redacted``.
     """
     secrets = tuple(secrets)
-    error.args = tuple(redacted(arg, secrets) if isinstance(arg, str) else arg for arg in error.args)
-    shown = "".join(map(str, _causes(error.__cause__)))
-    if redacted(shown, secrets) != shown:
-        error.__cause__ = None
+    mask_error(error, lambda text: redacted(text, secrets))
 
 
 def _no_tls(error: ssl.SSLError, url: str) -> str:
