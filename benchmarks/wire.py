@@ -14,7 +14,7 @@ from benchmarks.measure import ROOT
 from farm_notebook import register_provider
 from farm_notebook.config import FarmConfig
 from farm_notebook.providers.base import AIProvider
-from farm_notebook.providers.http import body_chunks
+from farm_notebook.providers.http_body import body_chunks
 from farm_notebook.providers.openai_wire import decode_stream, request_body
 from farm_notebook.types import (
     ChatRequest,
@@ -67,7 +67,8 @@ class WireProvider(AIProvider):
         url = f"{self.base_url}/{request.ref.model}"
         async with (
             self._client.stream("POST", url, json=request_body(request)) as response,
-            aclosing(decode_stream(body_chunks(response), request.ref)) as events,
+            aclosing(body_chunks(response)) as chunks,
+            aclosing(decode_stream(chunks, request.ref)) as events,
         ):
             async for event in events:
                 yield event

@@ -14,9 +14,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
-from typing import cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -37,7 +36,6 @@ from farm_notebook.errors import (
 from farm_notebook.providers.http_client import is_loopback, proxy_variables
 
 __all__ = [
-    "body_chunks",
     "connection_error",
     "public_url",
     "redact",
@@ -154,17 +152,6 @@ def connection_error(error: Exception, *, url: str, provider: str, fix: str = ""
             fix += f" The way there is the proxy in {' or '.join(names)}, which may be what does not answer."
         return ProviderConnectionError(f"Nothing answers at {url} ({words}).{fix}", provider=provider)
     return ProviderConnectionError(f"The connection to {url} broke ({words}).", provider=provider)
-
-
-def body_chunks(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The body of a response while it comes, its content encoding undone.
-
-    Where there is none to undo, past httpx2's decoder and past ``aiter_raw``, which would be two generators
-    more for each chunk. Whoever has the response closes it.
-    """
-    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        return response.aiter_bytes()
-    return cast("AsyncGenerator[bytes, None]", aiter(cast("httpx2.AsyncByteStream", response.stream)))
 
 
 def public_url(url: str) -> str:

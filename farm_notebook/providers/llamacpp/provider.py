@@ -16,7 +16,7 @@ from farm_notebook.errors import InvalidRequestError, ModelUnloadedError
 from farm_notebook.lifecycle.digest import digest_of_loaded
 from farm_notebook.lifecycle.shelf import Shelf
 from farm_notebook.providers.base import AIProvider
-from farm_notebook.providers.http import body_chunks
+from farm_notebook.providers.http_body import body_chunks
 from farm_notebook.providers.llamacpp.abilities import Abilities, refuse_images
 from farm_notebook.providers.llamacpp.client import Client, json_of
 from farm_notebook.providers.llamacpp.dialect import body_of, longest, with_tool_calls
@@ -108,7 +108,10 @@ class LlamaCppProvider(AIProvider):
                     if response.status_code != httpx2.codes.OK:
                         problem = json_of(await response.aread())
                         raise wire_error(problem, request.ref, response.status_code, response.headers)
-                    async with aclosing(decode_stream(body_chunks(response), request.ref)) as events:
+                    async with (
+                        aclosing(body_chunks(response)) as chunks,
+                        aclosing(decode_stream(chunks, request.ref)) as events,
+                    ):
                         async for event in events:
                             yield event
                 is_whole = True

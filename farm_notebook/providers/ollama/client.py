@@ -13,7 +13,8 @@ from pydantic_core import from_json
 
 from farm_notebook.config import FarmConfig
 from farm_notebook.errors import AuthenticationError, FarmError, ProviderError
-from farm_notebook.providers.http import body_chunks, connection_error, public_url, redact
+from farm_notebook.providers.http import connection_error, public_url, redact
+from farm_notebook.providers.http_body import body_chunks
 from farm_notebook.providers.http_client import make_client
 from farm_notebook.providers.keys import ServerKey
 from farm_notebook.providers.ollama.failure import ollama_error

@@ -16,7 +16,8 @@ from farm_notebook.errors import (
     ModelNotFoundError,
 )
 from farm_notebook.providers.base import AIProvider
-from farm_notebook.providers.http import body_chunks, public_url
+from farm_notebook.providers.http import public_url
+from farm_notebook.providers.http_body import body_chunks
 from farm_notebook.providers.openai.client import EndpointClient
 from farm_notebook.providers.openai.dialect import Ask, asks, is_azure
 from farm_notebook.providers.openai.embedding import unit_vectors

@@ -110,8 +110,10 @@ class AnswerReader(ABC):
                 self.has_begun = True
                 if payload == _DONE:
                     self._is_done = True
+                else:
+                    self._take(_json(payload))
+                if self._is_done:
                     break
-                self._take(_json(payload))
         except FarmError as error:
             self.error = error
         except ValueError:
