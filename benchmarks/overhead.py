@@ -24,7 +24,7 @@ from benchmarks.measure import Settings, interleaved, spread
 from benchmarks.model_files import EMBEDDED
 from benchmarks.model_overhead import model_rows
 from benchmarks.report import Row, Table, at_least, at_most
-from benchmarks.wire import WireProvider, synthetic_server
+from benchmarks.wire import TOGETHER, WireProvider, synthetic_server
 from farm_notebook import AsyncFarm, ChatRequest, Farm, loop
 
 ROUNDS = 15
@@ -45,7 +45,7 @@ def run(settings: Settings) -> Table:
         f"Model: {EMBEDDED} in the package's own child process, asked by both. "
         "Medians (least to greatest)."
     )
-    return Table("overhead", title, tuple(rows))
+    return Table("overhead", title, tuple(rows), (TOGETHER,))
 
 
 def _synthetic_rows(run: Runner, rounds: int) -> list[Row]:

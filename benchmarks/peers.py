@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.measure import CHILD_TIMEOUT_S, ROOT, Settings, interleaved, spread
 from benchmarks.report import Row, Table, at_least, at_most
-from benchmarks.wire import synthetic_server
+from benchmarks.wire import TOGETHER, synthetic_server
 
 ROUNDS = 7
 CALLS = 100
@@ -58,7 +58,7 @@ def run(settings: Settings) -> Table:
     )
     missing = [name for name in names if name not in there]
     notes = (f"Not installed, so not measured: {', '.join(missing)}.",) if missing else ()
-    return Table("peers", title, tuple(rows), notes)
+    return Table("peers", title, tuple(rows), (TOGETHER, *notes))
 
 
 def _call_rows(calls: dict[str, list[float]]) -> list[Row]:

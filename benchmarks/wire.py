@@ -27,7 +27,11 @@ from farm_notebook.types import (
     Started,
 )
 
-__all__ = ["WireProvider", "synthetic_server"]
+__all__ = ["TOGETHER", "WireProvider", "synthetic_server"]
+
+TOGETHER = (
+    "Chunks are the server's; those that arrived in one read are one delta of ours, and one each of others."
+)
 
 
 @contextmanager
