@@ -29,6 +29,7 @@ from farm_notebook.types import (
     Embeddings,
     Event,
     Finished,
+    LoadProgress,
     ModelRef,
     Queued,
     Rerouted,
@@ -402,6 +403,12 @@ class CarelessProvider(ScriptedProvider):
     async def embed(self, texts: Any, model: str) -> Embeddings:
         raise self._error(model)
 
+    def load_model(self, model: str) -> AsyncGenerator[LoadProgress, None]:
+        raise self._error(model)
+
+    async def unload_model(self, model: str) -> bool:
+        raise self._error(model)
+
     def _error(self, model: str) -> Exception:
         key = os.environ["GROQ_API_KEY"]
         if model == "fixed":
@@ -415,8 +422,13 @@ def test_no_error_of_a_provider_shows_a_key(make: Make, monkeypatch: pytest.Monk
     monkeypatch.setenv("GROQ_API_KEY", key)
     farm_notebook.register_provider(CarelessProvider)
     farm = make(model=f"careless:{model}")
-    calls = (lambda: farm.chat("hello"), lambda: list(farm.stream("hello")), lambda: farm.embed("hello"))
-    for call in calls:
+    for call in (
+        lambda: farm.chat("hello"),
+        lambda: list(farm.stream("hello")),
+        lambda: farm.embed("hello"),
+        lambda: list(farm.load()),
+        farm.unload,
+    ):
         with pytest.raises(Exception, match=r"\*\*\*") as caught:
             call()
         assert key not in "".join(traceback.format_exception(caught.value))

@@ -96,9 +96,9 @@ def mask_error(error: BaseException, mask: Callable[[str], str]) -> bool:
         Whether it shows none now. Some errors do not say what they were made with, and stay as they are.
     """
     error.args = tuple(mask(arg) if isinstance(arg, str) else arg for arg in error.args)
-    if notes := getattr(error, "__notes__", None):
+    if notes := _notes(error):
         error.__notes__ = [mask(note) for note in notes]
-    shown = "\n".join(str(each) for each in _led_to(error))
+    shown = "\n".join(part for each in _led_to(error) for part in (str(each), *_notes(each)))
     if mask(shown) != shown:
         error.__cause__ = None  # which keeps its context from being shown as well
     return mask(str(error)) == str(error)
@@ -109,10 +109,14 @@ def _led_to(error: BaseException) -> Iterator[BaseException]:
     seen, open_ = {id(error)}, [error]
     while open_:
         each = open_.pop()
-        above = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+        above = each.__cause__ if each.__suppress_context__ else each.__context__
         held = each.exceptions if isinstance(each, BaseExceptionGroup) else each.args
         for other in (above, *held):
             if isinstance(other, BaseException) and id(other) not in seen:
                 seen.add(id(other))
                 open_.append(other)
                 yield other
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])

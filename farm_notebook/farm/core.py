@@ -33,7 +33,7 @@ from farm_notebook.reports import (
     usage_report,
 )
 from farm_notebook.request import Options, Prompt, build_request
-from farm_notebook.router import RouteDecision, explain, explaining, resolve
+from farm_notebook.router import RouteDecision, explain, resolve
 from farm_notebook.stores import StoreStats
 from farm_notebook.stores.calls import UsageBy
 from farm_notebook.types import (
@@ -385,7 +385,7 @@ class AsyncFarm(StepCalls):
 
     async def _pull(self, ref: ModelRef) -> AsyncGenerator[LoadProgress, None]:
         ref = await self._concrete(ref)
-        with explaining(ref, self.config):
+        with self._pool.providers.telling(ref, self.config):
             async with aclosing(self._pool.providers.get(ref.provider).pull_model(ref.model)) as events:
                 async for event in events:
                     yield event

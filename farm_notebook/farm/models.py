@@ -18,7 +18,7 @@ from farm_notebook.farm.freeing import FreeReport, HeldModel
 from farm_notebook.holders.ghosts import Ghosts
 from farm_notebook.holders.names import Namespace, names_of_sys
 from farm_notebook.pool import Pool
-from farm_notebook.router import explaining, resolve
+from farm_notebook.router import resolve
 from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef, ModelShare, ModelStatus
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class AsyncModels:
 
     async def _with(self, model: str | None, act: Callable[[ModelRef], Any]) -> Any:
         ref = await self._concrete(model)
-        with explaining(ref, self._farm.config):
+        with self._pool.providers.telling(ref, self._farm.config):
             return await act(ref)
 
     def _named(self, model: str | None) -> ModelRef:
@@ -249,7 +249,7 @@ class AsyncModels:
         self, model: str | None, bring: Callable[[ModelRef], AsyncGenerator[LoadProgress, None]]
     ) -> AsyncGenerator[LoadProgress, None]:
         ref = await self._concrete(model)
-        with explaining(ref, self._farm.config):
+        with self._pool.providers.telling(ref, self._farm.config):
             async with aclosing(bring(ref)) as events:
                 async for event in events:
                     yield event

@@ -143,7 +143,7 @@ class ProviderPool:
         ref = request.ref
         self._in_flight[ref] += 1
         try:
-            with self._telling(ref):
+            with self.telling(ref, self._config):
                 async with aclosing(self.get(ref.provider).answer(request)) as events:
                     async for event in events:
                         yield event
@@ -158,8 +158,25 @@ class ProviderPool:
 
     async def embed(self, texts: Sequence[str], ref: ModelRef) -> Embeddings:
         """Ask the provider for vectors."""
-        with self._telling(ref):
+        with self.telling(ref, self._config):
             return await self.get(ref.provider).embed(texts, ref.model)
+
+    @contextmanager
+    def telling(self, ref: ModelRef, config: FarmConfig) -> Iterator[None]:
+        """Have errors on their way out tell what helps, and no secret, whoever wrote the provider.
+
+        Args:
+            ref: The model that something is asked of.
+            config: Whose aliases may have been meant.
+        """
+        try:
+            with explaining(ref, config):
+                yield
+        except Exception as error:
+            if mask_error(error, self._redact):
+                raise
+            message = f"{ref} failed: {self._redact(f'{type(error).__name__}: {error}')}"
+            raise ProviderError(message, provider=ref.provider) from None
 
     async def aclose(self) -> None:
         """Close every provider; the next request makes it anew.
@@ -176,18 +193,6 @@ class ProviderPool:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
-
-    @contextmanager
-    def _telling(self, ref: ModelRef) -> Iterator[None]:
-        """Have errors on their way out tell what helps, and no secret, whoever wrote the provider."""
-        try:
-            with explaining(ref, self._config):
-                yield
-        except Exception as error:
-            if mask_error(error, self._redact):
-                raise
-            message = f"{ref} failed: {self._redact(f'{type(error).__name__}: {error}')}"
-            raise ProviderError(message, provider=ref.provider) from None
 
 
 class SealedProviders(ProviderPool):

@@ -59,6 +59,14 @@ def test_what_led_to_it_and_shows_none_is_kept(as_cause: bool) -> None:
     assert shown(error) == before
 
 
+def test_the_notes_of_what_led_to_it_count_too() -> None:
+    above = OSError("no route")
+    above.add_note(f"It was sent {SECRET}.")
+    error = after(RuntimeError("failed"), above)
+    assert mask_error(error, mask)
+    assert SECRET not in shown(error)
+
+
 def test_the_members_of_a_group_count_as_what_led_to_it() -> None:
     error = after(RuntimeError("failed"), ExceptionGroup("several", [OSError(f"no way for {SECRET}")]))
     assert mask_error(error, mask)
