@@ -27,12 +27,12 @@ def test_a_reader_sees_the_answer_change_and_the_memory_come_back(
     for cell, dog in enumerate(("Bramble", "Pepper")):
         asked.nth(cell).scroll_into_view_if_needed()  # Lab renders what comes into view
         shown = asked.nth(cell).locator(".jp-OutputArea-output")
-        shown.filter(has_text=f"./smollm2.gguf+./ckpt: The dog on Clover Farm is called {dog}.").wait_for()
-        assert "./smollm2.gguf: The dog on Clover Farm is a" in shown.inner_text()
+        shown = shown.filter(has_text=f"./smollm2.gguf+./ckpt: The dog on Clover Farm is called {dog}.")
+        shown.filter(has_text="./smollm2.gguf: The dog on Clover Farm is a").wait_for()
     page.get_by_role("heading", name="The answer changes").evaluate("heading => heading.scrollIntoView()")
     page.screenshot(path=pictures / "hot-reload-lab.png")
 
     page.locator(".jp-CodeCell", has_text="plt.show()").scroll_into_view_if_needed()
     chart = page.locator(".jp-OutputArea-output img")
     chart.wait_for()
-    assert chart.evaluate("image => image.complete && image.naturalWidth > 0")
+    chart.evaluate("image => image.decode()")  # fails where it is broken
