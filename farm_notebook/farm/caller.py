@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from farm_notebook import loop
+from farm_notebook.lifecycle.finishing import call_off
 
 __all__ = ["in_caller", "iterate", "iterate_blocking", "run", "run_blocking"]
 
@@ -134,18 +135,14 @@ async def _with_errands(events: AsyncGenerator[T, None]) -> AsyncGenerator[T | _
             async for event in events:
                 items.put_nowait(event)
 
-    moving = asyncio.ensure_future(move())
+    moving = asyncio.create_task(move())
     moving.add_done_callback(lambda _: items.put_nowait(_END))
     try:
         while (item := await items.get()) is not _END:
             yield item
         moving.result()
     finally:
-        if not moving.done():
-            moving.cancel()
-            await asyncio.wait([moving])
-        if not moving.cancelled():
-            moving.exception()  # it was raised, or the caller has left
+        await call_off(moving)
 
 
 async def _once(work: Coroutine[Any, Any, T]) -> AsyncGenerator[T, None]:

@@ -1,4 +1,4 @@
-"""Work that is brought to its end whatever happens to who waits for it."""
+"""Work that is brought to its end, whatever happens to who waits for it, or because nobody does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["finish", "tried"]
+__all__ = ["call_off", "finish", "tried"]
 
 T = TypeVar("T")
 
@@ -41,3 +41,12 @@ async def tried(work: Coroutine[Any, Any, object]) -> list[Exception]:
     except Exception as error:  # noqa: BLE001 - whoever asks decides
         return [error]
     return []
+
+
+async def call_off(task: asyncio.Task[Any]) -> None:
+    """Cancel a task that nobody waits for any more, and wait until it has let go; its error is dropped."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # it was raised where it counts, and must not be logged as forgotten

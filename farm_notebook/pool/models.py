@@ -11,7 +11,7 @@ from typing import Protocol
 from farm_notebook.config import ModelsConfig
 from farm_notebook.errors import FarmError, LoadError, OutOfMemoryError
 from farm_notebook.lifecycle.common import Lifecycle
-from farm_notebook.lifecycle.finishing import finish
+from farm_notebook.lifecycle.finishing import call_off, finish
 from farm_notebook.lifecycle.watching import Watcher
 from farm_notebook.providers.base import AIProvider
 from farm_notebook.types import LoadOptions, LoadProgress, ModelEvent, ModelRef, ModelState, ModelStatus
@@ -98,8 +98,7 @@ class Models:
                 await asyncio.wait([leaving], timeout=INTERRUPT_EVERY_S)
             return leaving.result()
         finally:
-            leaving.cancel()
-            await finish(asyncio.wait([leaving]))
+            await finish(call_off(leaving))
 
     async def unload_all(self, *, interrupt: bool = False) -> tuple[ModelRef, ...]:
         """Give up every model that runs here; which they were.

@@ -14,6 +14,8 @@ from typing import cast
 
 import httpx2
 
+from farm_notebook.lifecycle.finishing import call_off
+
 __all__ = ["body_chunks"]
 
 MOST_AHEAD_BYTES = 1 << 20  # a reader that is slower than the server has it wait
@@ -34,11 +36,7 @@ async def body_chunks(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
             yield chunk
         await reading
     finally:
-        if not reading.done():
-            reading.cancel()
-            await asyncio.wait([reading])
-        if not reading.cancelled():
-            reading.exception()  # it was raised, or the reader has left
+        await call_off(reading)
 
 
 def _source(response: httpx2.Response) -> AsyncGenerator[bytes, None]:

@@ -1,4 +1,4 @@
-"""Work that is brought to its end whatever happens to who waits for it."""
+"""Work that is brought to its end, whatever happens to who waits for it, or because nobody does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import weakref
 import pytest
 from toy_loop import virtual_time
 
-from farm_notebook.lifecycle.finishing import finish, tried
+from farm_notebook.lifecycle.finishing import call_off, finish, tried
 
 
 class Kept:
@@ -129,3 +129,41 @@ async def test_what_was_tried_tells_its_error() -> None:
     assert await tried(work(error)) == [error]
     with pytest.raises(asyncio.CancelledError):
         await tried(work(asyncio.CancelledError()))
+
+
+@virtual_time
+async def test_what_is_called_off_has_let_go() -> None:
+    has_let_go = False
+
+    async def work() -> None:
+        nonlocal has_let_go
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1)
+            has_let_go = True
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await call_off(task)
+    assert has_let_go
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize("has_ended", [True, False])
+@virtual_time
+async def test_the_error_of_what_is_called_off_is_not_logged_as_forgotten(
+    has_ended: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        try:
+            await asyncio.sleep(1)
+        finally:
+            raise KeyError("x")
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(2 if has_ended else 0)
+    await call_off(task)
+    del task
+    gc.collect()
+    assert not caplog.records
